@@ -1,0 +1,230 @@
+"""The settings: one typed class owns every name, its default, what it means and what it allows.
+
+A value comes from the command line (where a program offers an option for it), else from the environment, else from
+`.env` in the project's folder, else from the default. A wrong value ends the program with the name, the value and
+what is allowed. `.env.example` and the README's table are held to this class by `tests/test_settings.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The project's folder: relative paths in settings start here, from whichever folder a program is started."""
+
+SOURCES = ("simulator", "binance", "coinbase")
+QUERIES = ("bars", "archive")
+
+
+class SettingsError(ValueError):
+    """A setting has a value that is not allowed. The message names it, the value and what is allowed."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+def _some_of(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+    def parse(value: str) -> tuple[str, ...]:
+        names = _names(value)
+        if not set(names) <= set(allowed):
+            raise ValueError(f"one or more of {', '.join(allowed)}, separated by commas")
+        return names
+
+    return parse
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def _integer(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch("-?[0-9]{1,18}", value) or not lowest <= int(value) <= highest:
+            raise ValueError(f"a whole number from {lowest} to {highest}")
+        return int(value)
+
+    return parse
+
+
+def _number(lowest: float, highest: float, *words: str) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        if value in words:
+            return 0.0
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not lowest <= number <= highest:
+            raise ValueError(" or ".join([f"a number from {lowest:g} to {highest:g}", *words]))
+        return number
+
+    return parse
+
+
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+
+
+def _duration_ms(lowest: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        match = re.fullmatch("([0-9]{1,9})(ms|s|m|h)", value)
+        if not match or int(match[1]) * _UNITS_MS[match[2]] < lowest:
+            raise ValueError(f"a number and a unit (ms, s, m or h), such as 500ms or 2s, of at least {lowest} ms")
+        return int(match[1]) * _UNITS_MS[match[2]]
+
+    return parse
+
+
+def _setting(default: str, parse: Callable[[str], Any], meaning: str) -> Any:
+    return field(metadata={"default": default, "parse": parse, "meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting, parsed. The environment variable's name is the field's, in upper case."""
+
+    kafka_bootstrap: str = _setting(
+        "", _text, "host:port of your Kafka, several by comma. Empty: the local stack, which spark-submit.sh starts"
+    )
+    kafka_topic: str = _setting("crypto-trades", _text, "topic of the trades")
+    kafka_partitions: int = _setting("4", _integer(1, 1000), "partitions of the topic when it is created")
+    kafka_port: int = _setting("29092", _integer(1, 65535), "port of the local stack's Kafka")
+    kafka_controller_port: int = _setting("29093", _integer(1, 65535), "port of the local stack's Kafka controller")
+
+    source: tuple[str, ...] = _setting(
+        "",
+        _some_of(*SOURCES),
+        "where trades come from: simulator, binance, coinbase, several by comma. Empty: simulator (local stack only)",
+    )
+    symbols: tuple[str, ...] = _setting(
+        "BTC-USD,ETH-USD,USDT-USD,BTC-USDT,ETH-USDT",
+        _names,
+        "symbols of real sources, each taken from every source that lists it; binance:BTCUSDT names one source",
+    )
+    batch_size: int = _setting("1", _integer(1, 1000), "trades of one symbol per Kafka record, at most")
+    linger_ms: int = _setting("5", _integer(0, 10_000), "how long the producer waits to fill a batch, in ms")
+    replay_speed: float = _setting(
+        "1", _number(0.001, 1e6, "max"), "speed of a replay: 1 keeps the recording's pace, max has no pauses"
+    )
+
+    simulator_port: int = _setting("28080", _integer(1, 65535), "port of the simulated exchanges")
+    simulator_seed: int = _setting("1", _integer(0, 2**31), "seed of the simulated markets")
+    simulator_rate: float = _setting("500", _number(1, 1e6), "mean trades per second of the simulated markets together")
+
+    output_dir: str = _setting("data", _text, "folder of the tables (the local stack's lie in local/ under it)")
+    checkpoint_dir: str = _setting(
+        "checkpoints", _text, "folder of the checkpoints (the local stack's lie in local/ under it)"
+    )
+    bar_format: str = _setting("delta", _one_of("delta", "parquet"), "format of bars_1s: delta or parquet")
+    queries: tuple[str, ...] = _setting(
+        "bars,archive", _some_of(*QUERIES), "queries that jobs/ohlcv.py runs: bars, archive"
+    )
+    watermark_delay: int = _setting(
+        "2s", _duration_ms(1), "how long a second stays open for trades that come out of order"
+    )
+    future_tolerance: int = _setting(
+        "2s", _duration_ms(0), "how far a trade's time may lie after its Kafka time before it is rejected"
+    )
+    trigger_interval: int = _setting("1s", _duration_ms(0), "how often the bars query starts a batch")
+    archive_interval: int = _setting("5s", _duration_ms(0), "how often the archive query starts a batch")
+    max_offsets_per_trigger: int = _setting(
+        "500000", _integer(1, 10**9), "Kafka records a batch takes at most, of all partitions together"
+    )
+    spark_max_poll_records: int = _setting(
+        "10000", _integer(1, 10**7), "Kafka records Spark's consumers fetch per poll, at most"
+    )
+    state_partitions: int = _setting(
+        "2", _integer(1, 10_000), "partitions of the bars query's state; fixed at a checkpoint's first start"
+    )
+    log_level: str = _setting(
+        "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what our programs log: DEBUG, INFO, WARNING, ERROR"
+    )
+
+    @property
+    def local(self) -> bool:
+        """Whether Kafka is the local stack's."""
+        return not self.kafka_bootstrap
+
+    @property
+    def bootstrap(self) -> str:
+        """Where Kafka is, own or local."""
+        return self.kafka_bootstrap or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where trades come from. The simulator is never fallen back to beside a Kafka of one's own."""
+        if not self.source and not self.local:
+            raise SettingsError(
+                f"SOURCE is not set, and KAFKA_BOOTSTRAP={self.kafka_bootstrap} is not the local stack; "
+                f"say where its trades shall come from: {', '.join(SOURCES)}, several by comma"
+            )
+        return self.source or ("simulator",)
+
+    @property
+    def tables(self) -> Path:
+        """Folder of the tables."""
+        return self._folder(self.output_dir)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self._folder(self.checkpoint_dir)
+
+    def _folder(self, setting: str) -> Path:
+        folder = ROOT / Path(setting).expanduser()
+        return folder / "local" if self.local else folder
+
+
+def load(
+    environment: Mapping[str, str] | None = None,
+    dotenv: Path | None = ROOT / ".env",
+    options: Mapping[str, str | None] | None = None,
+) -> Settings:
+    """The settings from `options` (name → text, None where not given), the environment and the `.env` file.
+
+    Raises `SettingsError` for the first value that is not allowed.
+    """
+    environment = os.environ if environment is None else environment
+    layers: list[tuple[str, Mapping[str, str | None]]] = [
+        ("the command line", {name.upper(): text for name, text in (options or {}).items()}),
+        ("the environment", environment),
+        (".env", dotenv_values(dotenv) if dotenv and dotenv.is_file() else {}),
+    ]
+    return Settings(**{setting.name: _value(setting, layers) for setting in fields(Settings)})
+
+
+def described() -> dict[str, tuple[str, str]]:
+    """Each setting's name in the environment, with its default and its meaning."""
+    return {
+        setting.name.upper(): (setting.metadata["default"], setting.metadata["meaning"]) for setting in fields(Settings)
+    }
+
+
+def _value(setting: Field[Any], layers: list[tuple[str, Mapping[str, str | None]]]) -> Any:
+    name = setting.name.upper()
+    for origin, layer in layers:
+        text = layer.get(name)
+        if text is not None:
+            try:
+                return setting.metadata["parse"](text.strip())
+            except ValueError as error:
+                raise SettingsError(
+                    f"{name}={text.strip()} (from {origin}) is not allowed: it must be {error}"
+                ) from None
+    return setting.metadata["parse"](setting.metadata["default"])
