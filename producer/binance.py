@@ -1,0 +1,113 @@
+"""Binance's frames and archive rows as trades (binance-spot-api-docs: "WebSocket Streams", "Public Data").
+
+A trade frame, raw or wrapped by the combined stream as {"stream":"btcusdt@trade","data":{…}}:
+
+    {"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000",
+     "T":1723161255342,"m":true,"M":true}
+
+`t` is the trade id, consecutive per symbol on spot; `T` the trade time in ms, or µs where the stream was asked for it;
+`m` says that the buyer is the maker. `E` and `M` are not about the trade. USD-M futures add `X`: only `MARKET` trades
+are trades of the market; insurance fund and deleveraging prints stay out of the exchange's own bars, and of ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from market.trade import Reason, Trade
+from producer.outcome import NOT_A_TIME, UNKNOWN, Message, Outcome, integer, judged, kind_of, numeral, side, text
+
+STREAMS_PER_CONNECTION = 1024
+CONTROL_INTERVAL_S = 0.3
+"""At most 5 control messages per second are allowed, pings and pongs included; more close the connection (1008)."""
+
+_STREAMS_PER_MESSAGE = 200
+_MICROSECONDS_FROM = 10**15
+_MILLISECONDS_BELOW = 10**14  # the year 5138, in either unit
+_COLUMNS = ("id", "price", "qty", "quoteQty", "time", "isBuyerMaker", "isBestMatch")
+
+
+def outcome_of(message: Message, exchange: str, latest_ms: int) -> Outcome:
+    """What one message of a market stream is, wrapped or not."""
+    stream = message.get("stream")
+    data = message.get("data") if isinstance(stream, str) else message
+    kind = stream.rpartition("@")[2] if isinstance(stream, str) else None
+    if not isinstance(data, dict):
+        return Outcome(rejected=Reason.MALFORMED) if kind == "trade" else Outcome(passed_over=kind_of(kind))
+    if kind == "trade" or data.get("e") == "trade":
+        return _trade_of(data, exchange, latest_ms)
+    if kind is None and isinstance(data.get("error"), dict):
+        return Outcome(passed_over="error", complaint=json.dumps(data["error"], ensure_ascii=True)[:500])
+    return Outcome(passed_over=kind_of(data.get("e") or kind or _unnamed(data)))
+
+
+def outcome_of_row(row: str, exchange: str, symbol: str, latest_ms: int) -> Outcome:
+    """What one line of a public-data trades archive is: id,price,qty,quoteQty,time,isBuyerMaker,isBestMatch."""
+    fields = row.strip().split(",")
+    if fields[0] == _COLUMNS[0]:
+        return Outcome(passed_over="header")
+    if len(fields) not in (len(_COLUMNS) - 1, len(_COLUMNS)):  # futures archives have no isBestMatch
+        return Outcome(rejected=f"a row of {len(fields)} columns; expected are {','.join(_COLUMNS)}")
+    is_buyer_maker = side({"true": True, "false": False}.get(fields[5].lower()))
+    trade = Trade(exchange, symbol, fields[1], fields[2], time_ms(fields[4]), integer(fields[0]), is_buyer_maker)
+    return judged(trade, latest_ms)
+
+
+def time_ms(value: object) -> int:
+    """A time as Binance prints it, in ms or µs, in ms. The bounds are hard: what lies between the units is no time."""
+    time = integer(value)
+    if time < _MILLISECONDS_BELOW:
+        return time
+    return time // 1000 if _MICROSECONDS_FROM <= time < _MILLISECONDS_BELOW * 1000 else NOT_A_TIME
+
+
+def market_of(message: Message) -> str | None:
+    """Which market a recorded message proves itself to be from: only trades differ between spot and futures."""
+    data = message.get("data", message)
+    if not isinstance(data, dict) or data.get("e") != "trade":
+        return None
+    return "binance-usdm" if "X" in data else "binance"
+
+
+def subscriptions(products: Sequence[str]) -> list[str]:
+    """The messages that subscribe to the trades of some products, none of them too long."""
+    streams = [f"{product.lower()}@trade" for product in products]  # an upper-case name is acknowledged, then silent
+    chunks = [streams[start : start + _STREAMS_PER_MESSAGE] for start in range(0, len(streams), _STREAMS_PER_MESSAGE)]
+    return [
+        json.dumps({"method": "SUBSCRIBE", "params": chunk, "id": number})
+        for number, chunk in enumerate(chunks, start=1)
+    ]
+
+
+def products_of(listing: Any) -> Iterator[str]:
+    """The products that `/api/v3/exchangeInfo` lists as trading."""
+    rows: Iterable[Any] = listing["symbols"]
+    return (row["symbol"] for row in rows if row.get("status", "TRADING") == "TRADING")
+
+
+def clock_of(answer: Any) -> int:
+    """The exchange's time in ms, from the answer of `/api/v3/time`."""
+    return time_ms(answer["serverTime"])
+
+
+def _trade_of(data: Message, exchange: str, latest_ms: int) -> Outcome:
+    if data.get("X", "MARKET") != "MARKET":
+        return Outcome(passed_over="non-market trade")
+    trade = Trade(
+        exchange=exchange,
+        symbol=text(data.get("s")),
+        price=numeral(data.get("p")),
+        quantity=numeral(data.get("q")),
+        timestamp=time_ms(data.get("T")),
+        trade_id=integer(data.get("t")),
+        is_buyer_maker=side(data.get("m")),
+    )
+    return judged(trade, latest_ms)
+
+
+def _unnamed(data: Message) -> str:
+    if "lastUpdateId" in data:
+        return "snapshot"
+    return "reply" if "result" in data else UNKNOWN

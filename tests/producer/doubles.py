@@ -1,0 +1,90 @@
+"""A Kafka producer that acknowledges when it is told to, and what else the tests of this package share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, cast
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.future import Future
+
+from market.trade import Trade
+from producer.publish import Publisher
+
+WITHIN_S = 10.0
+
+
+class ScriptedKafka:
+    """Takes records as kafka-python does: at once, with a future each. Acknowledges at once unless `held`."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.held = held
+        self.futures: list[Future] = []
+        self.sent: list[tuple[Any, bytes | None, int | None]] = []
+        """(content, key, partition) of each record, in the order of sending."""
+
+    def send(self, topic: str, *, value: bytes, key: bytes | None, partition: int | None) -> Future:
+        """Take a record."""
+        self.sent.append((json.loads(value), key, partition))
+        self.futures.append(Future())
+        if not self.held:
+            self.futures[-1].success(None)
+        return self.futures[-1]
+
+    def acknowledge(self, count: int) -> None:
+        """Acknowledge the next records that are not."""
+        for future in [future for future in self.futures if not future.is_done][:count]:
+            future.success(None)
+
+    def partitions_for(self, topic: str) -> set[int]:
+        """Two partitions."""
+        return {1, 0}
+
+    def close(self, timeout: float) -> None:
+        """Nothing to close."""
+
+
+def publisher(kafka: ScriptedKafka, *, batch_size: int = 1, linger_ms: int = 5) -> Publisher:
+    """A publisher over a scripted Kafka."""
+    return Publisher(cast(KafkaProducer, kafka), "topic", batch_size=batch_size, linger_ms=linger_ms)
+
+
+def trade(trade_id: int, symbol: str = "BTCUSDT", timestamp: int = 1_700_000_000_000) -> Trade:
+    """A trade that differs in what these tests look at."""
+    return Trade("binance", symbol, "1.50", "2", timestamp, trade_id, True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the event loop run until a condition holds."""
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def records(bootstrap: str, topic: str) -> list[Any]:
+    """All records of a topic, by partition and offset."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap)
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning()
+        ends = consumer.end_offsets(partitions)
+        found: list[Any] = []
+        while any(consumer.position(partition) < end for partition, end in ends.items()):
+            for batch in consumer.poll(timeout_ms=1_000).values():
+                found.extend(batch)
+        return sorted(found, key=lambda record: (record.partition, record.offset))
+    finally:
+        consumer.close()
+
+
+def elements(bootstrap: str, topic: str) -> list[tuple[int, dict[str, Any]]]:
+    """The elements of all records, with their partitions."""
+    return [
+        (record.partition, element)
+        for record in records(bootstrap, topic)
+        for content in [json.loads(record.value)]
+        for element in (content if isinstance(content, list) else [content])
+    ]
