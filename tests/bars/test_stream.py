@@ -1,0 +1,180 @@
+"""The streaming query as a whole, on files in place of Kafka: splits, repeats, crashes between two commits."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+
+from bars.aggregate import to_bars
+from bars.follow import Follower
+from bars.parse import parse, valid
+from bars.sink import BARS, REJECTED, TRADES, create_tables, write_archive, write_bars
+from market import settings
+from market.bar import bars_of
+from market.trade import Rejected, Trade, read_record
+from tests.bars.frames import RECORD, bars_in, record, records
+from tests.bars.strategies import START_MS, trades
+from tests.elements import CASES, KAFKA_MS, TOLERANCE_MS
+
+pytestmark = pytest.mark.spark
+
+DELAY_MS = 10_000
+"""Longer than the trades of `strategies.trades` reach, so that no split makes one late."""
+CLOSE = json.dumps({"exchange": "binance", "heartbeat": START_MS + 60_000}).encode()
+
+
+@dataclass
+class Pipeline:
+    """Both queries of the job, reading files of records from a folder."""
+
+    spark: SparkSession
+    folder: Path
+    bar_format: str = "delta"
+    _files: int = 0
+
+    @property
+    def settings(self) -> settings.Settings:
+        options = {"output_dir": str(self.folder / "data"), "bar_format": self.bar_format, "kafka_bootstrap": "none:1"}
+        return settings.load({}, None, options)
+
+    def feed(self, values: Sequence[bytes | None], kafka_ms: int = 4_000_000_000_000) -> None:
+        """Adds a file of records, which becomes a batch of its own."""
+        frame = records(self.spark, values, kafka_ms=kafka_ms)
+        frame.coalesce(1).write.parquet(str(self.folder / f"in/{self._files}"))
+        self._files += 1
+
+    def run(self) -> None:
+        """Processes what is there, as `--available-now` does."""
+        create_tables(self.spark, self.settings)
+        elements = self._source().transform(parse, future_tolerance_ms=TOLERANCE_MS)
+        bars = to_bars(valid(elements), watermark_delay_ms=DELAY_MS)
+        for query in (
+            write_bars(bars, self.settings, self.checkpoint("bars"), available_now=True),
+            write_archive(elements, self.settings, self.checkpoint("archive"), available_now=True),
+        ):
+            query.awaitTermination()
+
+    def checkpoint(self, query: str) -> Path:
+        return self.folder / "checkpoints" / query
+
+    def rows(self, table: Any = BARS) -> list[Any]:
+        path = str(table.path(self.settings))
+        return self.spark.read.format(self.bar_format if table is BARS else "delta").load(path).collect()
+
+    def _source(self) -> DataFrame:
+        stream = self.spark.readStream.schema(RECORD).option("maxFilesPerTrigger", 1)
+        return stream.option("recursiveFileLookup", True).parquet(str(self.folder / "in"))
+
+
+@pytest.fixture(params=["delta", "parquet"])
+def pipeline(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path) -> Pipeline:
+    return Pipeline(spark, tmp_path, request.param)
+
+
+SOME = [
+    Trade(
+        "binance",
+        "BTCUSDT",
+        f"{100 + number % 7}.5",
+        f"0.{number + 1:08}",
+        START_MS + number * 37,
+        number,
+        number % 3 == 0,
+    )
+    for number in range(200)
+]
+
+
+def split(values: Sequence[bytes], seed: int, parts: int) -> Iterator[list[bytes]]:
+    """The records in any order, in that many parts."""
+    chance = random.Random(seed)
+    shuffled = chance.sample(list(values), len(values))
+    cuts = sorted(chance.choices(range(len(values) + 1), k=parts - 1))
+    yield from (shuffled[start:end] for start, end in zip([0, *cuts], [*cuts, len(values)], strict=True))
+
+
+@given(trades(), st.integers(0, 10**6))
+@hypothesis_settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_split_into_batches_gives_the_defined_bars(spark: SparkSession, some: list[Trade], seed: int) -> None:
+    """Trades in any order, split into any batches, single or several to a record, end in the bars of the definition."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Pipeline(spark, Path(folder))
+        for part in split([record(trade) for trade in some], seed, 3):
+            pipeline.feed([b"[" + b",".join(part) + b"]"] if part else [])
+        pipeline.feed([CLOSE])
+        pipeline.run()
+        assert bars_in(pipeline.rows()) == bars_of(some)
+
+
+def test_a_second_run_adds_nothing(pipeline: Pipeline) -> None:
+    """Run twice on the same records, the job leaves the same table."""
+    pipeline.feed([*map(record, SOME), CLOSE])
+    pipeline.run()
+    first = bars_in(pipeline.rows())
+    pipeline.run()
+    assert first == bars_in(pipeline.rows()) == bars_of(SOME)
+
+
+def test_a_crash_between_the_tables_commit_and_sparks_adds_nothing(pipeline: Pipeline) -> None:
+    """A batch whose rows are in the tables, but which Spark has not noted as finished, is repeated without a trace."""
+    pipeline.feed([*map(record, SOME), CLOSE])
+    pipeline.run()
+    for query in ("bars", "archive"):
+        newest = max((pipeline.checkpoint(query) / "commits").glob("[0-9]*"), key=lambda file: int(file.name))
+        newest.unlink()
+        (newest.parent / f".{newest.name}.crc").unlink()
+    later = [trade._replace(timestamp=trade.timestamp + 100_000, trade_id=trade.trade_id + 200) for trade in SOME]
+    pipeline.feed([*map(record, later), CLOSE.replace(b"16", b"17", 1)])
+    pipeline.run()
+    assert bars_in(pipeline.rows()) == bars_of([*SOME, *later])
+    assert len(pipeline.rows(TRADES)) == 400
+
+
+def test_new_bars_can_be_followed(pipeline: Pipeline) -> None:
+    """Who follows the table sees each bar once, when it is written."""
+    pipeline.feed([*map(record, SOME)])
+    pipeline.run()
+    follower = Follower(BARS.path(pipeline.settings))
+    pipeline.feed([CLOSE])
+    pipeline.run()
+    seen = follower.rows()
+    assert sorted((row["symbol"], row["trade_count"]) for row in seen) == sorted(
+        (bar.symbol, bar.trade_count) for bar in bars_of(SOME)
+    )
+    assert follower.rows() == []
+
+
+def test_the_archive_holds_every_element(spark: SparkSession, tmp_path: Path) -> None:
+    """Every trade is in `trades` and every rejected element in `rejected_trades`, with its place, bytes and reason."""
+    pipeline = Pipeline(spark, tmp_path)
+    pipeline.feed([case.value for case in CASES], KAFKA_MS)
+    pipeline.run()
+    expected_trades, expected_rejected = [], []
+    for offset, case in enumerate(CASES):
+        elements = read_record(case.value, KAFKA_MS, TOLERANCE_MS)
+        for index, element in enumerate(elements):
+            if isinstance(element, Trade):
+                expected_trades.append((offset, index, element.trade_id, element.timestamp))
+            elif isinstance(element, Rejected):
+                expected_rejected.append((offset, case.value, element.reason))
+    stored = [
+        (row["offset"], row["index"], row["trade_id"], round(row["timestamp"].timestamp() * 1000))
+        for row in pipeline.rows(TRADES)
+    ]
+    refused = [
+        (row["offset"], None if row["raw"] is None else bytes(row["raw"]), row["reason"])
+        for row in pipeline.rows(REJECTED)
+    ]
+    assert sorted(stored) == sorted(expected_trades)
+    assert sorted(refused, key=repr) == sorted(expected_rejected, key=repr)
