@@ -1,0 +1,172 @@
+"""The stack as its user sees it: up, down, status. Each asks or tells the supervisor, which runs apart."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from local import processes, state
+from local.install import ROOT
+from local.parts import NAMES, Part, parts_of
+from local.state import StackState
+from local.supervisor import STOP_S, end_leftovers, tail
+from market.settings import Settings, load
+
+FOLDER = Path(os.environ.get("BARS_RUN_DIR") or ROOT / "run").resolve()
+"""State, logs and Kafka's data. Tests give another one."""
+
+BY_HAND, BY_SUBMIT = "local up", "spark-submit"
+
+Say = Callable[[str], None]
+
+
+class StackError(RuntimeError):
+    """The stack did not start, or is not the one that is wanted. The message says why and what to do."""
+
+
+def environment_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """What the parts run with: the given environment, with the local Kafka whatever `.env` says of another one."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+    return {**environment, "KAFKA_BOOTSTRAP": "", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    return load(environment_of(environment))
+
+
+@dataclass
+class Launch:
+    """A stack on its way up. `poll()` until it is true; `say` hears of each part once."""
+
+    say: Say
+    wanted: Sequence[Part]
+    supervisor: subprocess.Popen[bytes] | None
+    """The one we started; None where one runs already."""
+    _told: set[str] = field(default_factory=set)
+
+    @property
+    def is_ours(self) -> bool:
+        return self.supervisor is not None
+
+    def poll(self) -> bool:
+        """Whether every wanted part serves. Raises `StackError` when that will not come."""
+        ended = self.supervisor is not None and self.supervisor.poll() is not None
+        shown = state.read(FOLDER)
+        if ended or shown is None or not shown.is_alive:
+            if not ended and self.supervisor is not None:
+                return False  # it has not written anything yet
+            if shown and shown.is_alive and shown.supervisor.pid != getattr(self.supervisor, "pid", None):
+                raise StackError("another one was started at the same moment. Run the command again to use it")
+            why = shown.error if shown else ""
+            state.remove(FOLDER)
+            log = FOLDER / "logs" / "stack.log"
+            raise StackError(why or f"the supervisor ended. Last lines of {log}:\n{tail(log)}")
+        parts = {part.name: part for part in shown.parts}
+        for part in shown.parts:
+            if self.is_ours and part.took_s and part.name not in self._told:
+                self._told.add(part.name)
+                self.say(f"  {part.name:<10} {part.took_s:5.1f} s   {part.address}")
+        return all(parts[part.name].state in ("running", "done") for part in self.wanted)
+
+    def wait(self) -> None:
+        while not self.poll():
+            time.sleep(0.05)
+
+
+def launch(
+    environment: Mapping[str, str],
+    *,
+    say: Say,
+    only: Sequence[str] = NAMES,
+    started_by: str = BY_HAND,
+) -> Launch:
+    """Starts the stack, or finds the one that runs; raises `StackError` where that one is not what is wanted."""
+    parts = parts_of(settings_of(environment), FOLDER, only)
+    running = state.read(FOLDER)
+    if running and running.is_alive and running.state != state.STOPPING:
+        say(f"The local stack runs already (pid {running.supervisor.pid}): {_names(running)}.")
+        _require(parts, running)
+        return Launch(say, parts, None)
+    (FOLDER / "logs").mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "logs" / "stack.log").open("ab") as output:
+        # A session of its own: neither the terminal's Ctrl-C nor its end reaches it.
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "local", "supervise", "--only", ",".join(only), "--started-by", started_by],
+            env=environment_of(environment),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return Launch(say, parts, supervisor)
+
+
+def stop(*, say: Say, within_s: float = STOP_S + 1) -> None:
+    """Ends the stack, or what a killed supervisor left of it, and says what it ended."""
+    running = state.read(FOLDER)
+    if running is None:
+        say("The local stack is not running.")
+    elif not running.is_alive:
+        left = end_leftovers(FOLDER)
+        state.remove(FOLDER)
+        what = f"ended what it left: {', '.join(left)}" if left else "it left nothing running"
+        say(f"The local stack's supervisor had been killed; {what}.")
+    else:
+        began = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.supervisor.pid, signal.SIGTERM)
+        if not processes.wait_until_gone(running.supervisor, within_s=within_s):
+            processes.end(running.supervisor, within_s=0)
+            end_leftovers(FOLDER)
+        names = ", ".join(part.name for part in reversed(running.parts) if part.state != "done")
+        say(f"Stopped the local stack in {time.monotonic() - began:.1f} s: {names}.")
+
+
+def table(shown: StackState, now: float) -> str:
+    """The parts as `python -m local status` prints them; `now` in seconds since the epoch."""
+    rows = [("part", "state", "pid", "uptime", "restarts", "address", "log")]
+    for part in shown.parts:
+        alive = part.process is not None and processes.is_alive(part.process)
+        rows.append(
+            (
+                part.name,
+                part.state if alive or part.state not in ("running", "starting") else "dead",
+                str(part.process.pid) if part.process and alive else "-",
+                _uptime(now - part.since) if alive and part.state == "running" else "-",
+                str(part.restarts),
+                part.address,
+                os.path.relpath(part.log, ROOT) if Path(part.log).is_relative_to(ROOT) else part.log,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _require(wanted: Sequence[Part], running: StackState) -> None:
+    there = {part.name: part.address for part in running.parts}
+    for part in wanted:
+        mend = "Stop it first: .venv/bin/python -m local down"
+        if part.name not in there:
+            raise StackError(f"{part.name} is not among them. {mend}")
+        if there[part.name] != part.address:
+            raise StackError(f"its {part.name} is {there[part.name]}, but the settings say {part.address}. {mend}")
+
+
+def _names(running: StackState) -> str:
+    return ", ".join(f"{part.name} ({part.state})" for part in running.parts if part.state != "done")
+
+
+def _uptime(seconds: float) -> str:
+    minutes, whole = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m{whole:02}s" if hours else f"{minutes}m{whole:02}s" if minutes else f"{whole}s"

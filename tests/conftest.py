@@ -1,0 +1,62 @@
+"""What tests share: one real Kafka broker for the session, and a fresh topic for each test that asks for one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from kafka.admin import KafkaAdminClient, NewTopic
+from pyspark.sql import SparkSession
+
+from local import processes
+from local.broker import Broker
+from market.settings import ROOT
+from tests.support import eventually, free_ports
+
+KAFKA_START_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of a real Kafka broker with no topic in it."""
+    folder = tmp_path_factory.mktemp("kafka")
+    port, controller_port = free_ports(2)
+    broker = Broker(folder=folder, port=port, controller_port=controller_port)
+    broker.prepare()
+    log = folder / "kafka.log"
+    with log.open("wb") as output:
+        process = processes.start(broker.command(), environment=broker.environment(), output=output)
+    try:
+        eventually(lambda: process.poll() is not None or broker.is_ready(), within_s=KAFKA_START_S)
+        assert process.poll() is None, f"Kafka ended with {process.returncode}:\n{log.read_text()}"
+        yield broker.bootstrap
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one Spark session of all tests, with the engine settings and the jars of the product."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("SPARK_CONF_DIR", str(ROOT / "conf"))
+        patch.setenv("SPARK_LOCAL_DIRS", str(tmp_path_factory.mktemp("spark")))
+        builder = SparkSession.builder.appName("tests").config("spark.ui.enabled", "false")
+        jars = sorted((ROOT / "jars/spark").glob("*.jar"))
+        session = builder.config("spark.jars", ",".join(map(str, jars))).getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def topic(kafka: str) -> str:
+    """The name of a new topic, made as the product makes its own: 4 partitions, LogAppendTime."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    try:
+        admin.create_topics([NewTopic(name, 4, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+    finally:
+        admin.close()
+    return name
