@@ -29,7 +29,7 @@ from market.settings import Settings
 
 log = logging.getLogger(__name__)
 
-STOP_PATIENCE_S = 6
+STOP_PATIENCE_S = 4
 """How long a stop waits for the batch under way. A batch cut off is repeated at the next start, so this is courtesy."""
 
 

@@ -102,6 +102,7 @@ def write_archive(elements: DataFrame, settings: Settings, checkpoint: Path, *, 
 def bars_writer(path: Path, checkpoint: Path) -> BatchWriter:
     """Appends a batch of bars once, whether Spark runs the batch once or again after a crash."""
 
+    @_briefly
     def write(batch: DataFrame, batch_id: int) -> None:
         # Counting runs the whole plan in every case, also where the write below is skipped or there is nothing to
         # write: Spark requires each batch to commit its state.
@@ -118,6 +119,7 @@ def bars_writer(path: Path, checkpoint: Path) -> BatchWriter:
 def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> BatchWriter:
     """Appends a batch's trades and rejected elements once, each to its table; heartbeats go nowhere."""
 
+    @_briefly
     def write(batch: DataFrame, batch_id: int) -> None:
         is_rejected = F.col("reason").isNotNull()
         kept = (
@@ -138,6 +140,32 @@ def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> 
             kept.unpersist()
 
     return write
+
+
+class WriteError(RuntimeError):
+    """A batch could not be written. The message is the beginning of what the engine said."""
+
+
+def _briefly(write: BatchWriter) -> BatchWriter:
+    """The writer, its errors in few words.
+
+    Spark looks in a failed writer's message for the marks of an interruption (PROXY_ERROR in Spark 4.2's
+    StreamExecution) with a pattern that recurses on every character: on a page of stack traces it overflows the
+    stack, and the error itself is lost. So the message is cut, but keeps the marks.
+    """
+
+    def wrapped(batch: DataFrame, batch_id: int) -> None:
+        try:
+            write(batch, batch_id)
+        except Exception as error:
+            text = str(error)
+            marks = [name for name in ("InterruptedException", "ClosedByInterruptException") if name in text]
+            mark = (
+                f"py4j.protocol.Py4JJavaError: An error occurred while calling java.lang.{marks[0]}: " if marks else ""
+            )
+            raise WriteError(mark + text[:500]) from None
+
+    return wrapped
 
 
 def _writer(frame: DataFrame, name: str, checkpoint: Path, interval_ms: int, available_now: bool) -> DataStreamWriter:
