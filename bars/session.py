@@ -26,9 +26,8 @@ def parser(description: str, options: Sequence[str]) -> argparse.ArgumentParser:
     group = result.add_argument_group("settings (each also in the environment or .env, under its name in capitals)")
     for name in options:
         default, meaning = described[name.upper()]
-        group.add_argument(
-            f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{meaning}; default {default or 'none'}"
-        )
+        option = f"--{name.replace('_', '-')}"
+        group.add_argument(option, metavar="VALUE", help=f"{meaning}; default {default or 'none'}")
     return result
 
 

@@ -142,6 +142,13 @@ def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> 
     return write
 
 
+_INTERRUPTIONS = (
+    "java.lang.InterruptedException",
+    "java.io.InterruptedIOException",
+    "java.nio.channels.ClosedByInterruptException",
+)
+
+
 class WriteError(RuntimeError):
     """A batch could not be written. The message is the beginning of what the engine said."""
 
@@ -159,11 +166,9 @@ def _briefly(write: BatchWriter) -> BatchWriter:
             write(batch, batch_id)
         except Exception as error:
             text = str(error)
-            marks = [name for name in ("InterruptedException", "ClosedByInterruptException") if name in text]
-            mark = (
-                f"py4j.protocol.Py4JJavaError: An error occurred while calling java.lang.{marks[0]}: " if marks else ""
-            )
-            raise WriteError(mark + text[:500]) from None
+            mark = next((name for name in _INTERRUPTIONS if name in text), None)
+            head = f"py4j.protocol.Py4JJavaError: An error occurred while calling {mark}: " if mark else ""
+            raise WriteError(head + text[:500]) from None
 
     return wrapped
 
