@@ -33,6 +33,11 @@ STOP_PATIENCE_S = 4
 """How long a stop waits for the batch under way. A batch cut off is repeated at the next start, so this is courtesy."""
 
 
+WARM_BATCHES = 2
+"""Batches of the first query before the next one starts. The first ones compile what they need, the second writes the
+first bars; beside another query, both would take twice as long."""
+
+
 class Stop:
     """Whether the program was asked to stop, by SIGTERM or Ctrl-C."""
 
@@ -68,21 +73,13 @@ def run(spark: SparkSession, settings: Settings, stop: Stop, *, available_now: b
         pairing.pair(settings, topic_id)
         engine = {name: spark.conf.get(name, None) for name in pairing.frozen_names(settings)}
         pairing.check_engine(settings, engine)
-        create_tables(spark, settings)
+        create_tables(settings)
         starts = _starts(spark, settings, available_now=available_now)
-        queries = [starts[0]()]
+        queries: list[StreamingQuery] = []
         try:
-            # The first batch compiles everything it needs: the others would only make the first bar wait.
-            _first_batch(queries[0], stop)
-            queries += [start() for start in starts[1:]]
-            return _watch(spark, settings, queries, stop)
+            return _watch(spark, settings, starts, queries, stop)
         finally:
             _end(spark, queries)
-
-
-def _first_batch(query: StreamingQuery, stop: Stop) -> None:
-    while query.isActive and query.lastProgress is None and not stop.wait(0.05):
-        pass
 
 
 def _starts(spark: SparkSession, settings: Settings, *, available_now: bool) -> list[Callable[[], StreamingQuery]]:
@@ -97,16 +94,25 @@ def _starts(spark: SparkSession, settings: Settings, *, available_now: bool) -> 
     ]
 
 
-def _watch(spark: SparkSession, settings: Settings, queries: list[StreamingQuery], stop: Stop) -> int:
-    """Shows progress until every query has ended, one has failed, or a stop is asked for."""
+def _watch(
+    spark: SparkSession,
+    settings: Settings,
+    starts: list[Callable[[], StreamingQuery]],
+    queries: list[StreamingQuery],
+    stop: Stop,
+) -> int:
+    """Starts the queries, and shows progress until all have ended, one has failed, or a stop is asked for."""
     status = Status(str(BARS.path(settings)), spark.sparkContext.uiWebUrl)
     follower, lag = Follower(BARS.path(settings)), LagGroup(settings)
     screen = view(status, os.environ.get("BARS_TERMINAL"))
-    bars_query = next((query for query in queries if query.name == "bars"), None)
+    first = starts.pop(0)()
+    queries.append(first)
     try:
         while True:
+            if starts and (len(first.recentProgress) >= WARM_BATCHES or not first.isActive):
+                queries.append(starts.pop(0)())
             running = [query for query in queries if query.isActive]
-            progress = bars_query.lastProgress if bars_query else None
+            progress = first.lastProgress if first.name == "bars" else None
             if progress and progress["batchId"] != status.batch:
                 status.take_progress(progress)
                 screen.show(status.take_bars(follower.rows()))
@@ -115,7 +121,7 @@ def _watch(spark: SparkSession, settings: Settings, queries: list[StreamingQuery
             if failed:
                 log.error("a query failed: %s", _brief(failed[0]))
                 return 1
-            if not running or stop.wait(0.2):
+            if not (running or starts) or stop.wait(0.2):
                 return 0
     finally:
         lag.close()

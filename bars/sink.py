@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from deltalake import DeltaTable, Field, Schema
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
@@ -73,15 +73,21 @@ _PROPERTIES = {
 }
 
 
-def create_tables(spark: SparkSession, settings: Settings) -> None:
-    """Creates the Delta tables that are not there yet."""
+_KINDS = {"bigint": "long", "int": "integer"}
+"""Types that the Delta protocol calls by other names than Spark."""
+
+
+def create_tables(settings: Settings) -> None:
+    """Creates the Delta tables that are not there yet, without Spark: that takes milliseconds instead of seconds."""
     for table in (TRADES, REJECTED, *((BARS,) if settings.bar_format == "delta" else ())):
-        builder = DeltaTable.createIfNotExists(spark).location(str(table.path(settings)))
-        for name, kind in table.columns.items():
-            builder = builder.addColumn(name, kind)
-        for name, value in _PROPERTIES.items():
-            builder = builder.property(name, value)
-        builder.partitionedBy("date").execute()
+        DeltaTable.create(
+            table.path(settings),
+            Schema([Field(name, _KINDS.get(kind, kind)) for name, kind in table.columns.items()]),
+            mode="ignore",
+            partition_by="date",
+            configuration=_PROPERTIES,
+            raise_if_key_not_exists=False,
+        )
 
 
 def write_bars(bars: DataFrame, settings: Settings, checkpoint: Path, *, available_now: bool) -> StreamingQuery:

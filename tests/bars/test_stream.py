@@ -31,7 +31,9 @@ pytestmark = pytest.mark.spark
 
 DELAY_MS = 10_000
 """Longer than the trades of `strategies.trades` reach, so that no split makes one late."""
-CLOSE = json.dumps({"exchange": "binance", "heartbeat": START_MS + 60_000}).encode()
+CLOSE, CLOSE_LATER = (
+    json.dumps({"exchange": "binance", "heartbeat": START_MS + seconds * 1000}).encode() for seconds in (60, 160)
+)
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Pipeline:
 
     def run(self) -> None:
         """Processes what is there, as `--available-now` does."""
-        create_tables(self.spark, self.settings)
+        create_tables(self.settings)
         elements = self._source().transform(parse, future_tolerance_ms=TOLERANCE_MS)
         bars = to_bars(valid(elements), watermark_delay_ms=DELAY_MS)
         for query in (
@@ -135,7 +137,7 @@ def test_a_crash_between_the_tables_commit_and_sparks_adds_nothing(pipeline: Pip
         newest.unlink()
         (newest.parent / f".{newest.name}.crc").unlink()
     later = [trade._replace(timestamp=trade.timestamp + 100_000, trade_id=trade.trade_id + 200) for trade in SOME]
-    pipeline.feed([*map(record, later), CLOSE.replace(b"16", b"17", 1)])
+    pipeline.feed([*map(record, later), CLOSE_LATER])
     pipeline.run()
     assert bars_in(pipeline.rows()) == bars_of([*SOME, *later])
     assert len(pipeline.rows(TRADES)) == 400
