@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -10,41 +11,78 @@ from urllib.parse import unquote
 import pyarrow.parquet
 
 
-class Follower:
-    """Follows a table's log from now on: Delta's `_delta_log`, or `_spark_metadata` of Spark's Parquet sink."""
+class Follower(ABC):
+    """Follows a table's log from now on."""
 
     def __init__(self, table: Path) -> None:
         self._table = table
-        self._delta = table / "_delta_log"
-        self._parquet = table / "_spark_metadata"
-        self._next = self._end()
+        self._next = max((_number(entry) + 1 for entry in self._log().glob("[0-9]*")), default=0)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of all commits since the last call, in order of commit."""
         rows: list[dict[str, Any]] = []
         while (entry := self._entry(self._next)).exists():
-            for path in _added(entry):
-                file = path if path.is_absolute() else self._table / path
-                rows += pyarrow.parquet.read_table(file, partitioning=None).to_pylist()
+            for file in self._added(entry):
+                # A path of its own where the table was written elsewhere; `/` keeps one that is absolute.
+                rows += pyarrow.parquet.read_table(self._table / file, partitioning=None).to_pylist()
             self._next += 1
         return rows
 
-    def _entry(self, version: int) -> Path:
-        if self._delta.is_dir():
-            return self._delta / f"{version:020}.json"
-        compacted = self._parquet / f"{version}.compact"  # holds the files of all batches so far: only the name matters
-        return self._parquet / str(version) if not compacted.exists() else compacted
+    @abstractmethod
+    def _log(self) -> Path:
+        """The folder with an entry per commit, each named by its number."""
 
-    def _end(self) -> int:
-        names = [path.name.split(".")[0] for folder in (self._delta, self._parquet) for path in folder.glob("[0-9]*")]
-        return max((int(name) + 1 for name in names if name.isdecimal()), default=0)
+    @abstractmethod
+    def _entry(self, number: int) -> Path:
+        """The entry of one commit."""
+
+    @abstractmethod
+    def _added(self, entry: Path) -> list[str]:
+        """The files that the commit has added."""
 
 
-def _added(entry: Path) -> list[Path]:
-    lines = [json.loads(line) for line in entry.read_text().splitlines() if line.startswith("{")]
-    if entry.suffix == ".json":
-        return [Path(unquote(line["add"]["path"])) for line in lines if "add" in line]
-    if entry.suffix == ".compact":
-        newest = max((line["modificationTime"] for line in lines), default=0)
-        lines = [line for line in lines if line["modificationTime"] == newest]
-    return [Path(unquote(line["path"].removeprefix("file://"))) for line in lines if line["action"] == "add"]
+class DeltaFollower(Follower):
+    """Follows `_delta_log` (Delta protocol: one JSON file of actions per version)."""
+
+    def _log(self) -> Path:
+        return self._table / "_delta_log"
+
+    def _entry(self, number: int) -> Path:
+        return self._log() / f"{number:020}.json"
+
+    def _added(self, entry: Path) -> list[str]:
+        actions = [json.loads(line) for line in entry.read_text().splitlines()]
+        return [unquote(action["add"]["path"]) for action in actions if "add" in action]
+
+
+class ParquetFollower(Follower):
+    """Follows `_spark_metadata` of Spark's file sink: every tenth entry, `N.compact`, holds all files so far."""
+
+    def __init__(self, table: Path) -> None:
+        super().__init__(table)
+        self._written_ms = 0
+        if self._next:
+            self._added(self._entry(self._next - 1))
+
+    def _log(self) -> Path:
+        return self._table / "_spark_metadata"
+
+    def _entry(self, number: int) -> Path:
+        compacted = self._log() / f"{number}.compact"
+        return compacted if compacted.exists() else self._log() / str(number)
+
+    def _added(self, entry: Path) -> list[str]:
+        files = [json.loads(line) for line in entry.read_text().splitlines()[1:]]
+        # A batch writes its files after those of the batch before are committed.
+        new = [file for file in files if file["modificationTime"] > self._written_ms]
+        self._written_ms = max((file["modificationTime"] for file in files), default=self._written_ms)
+        return [unquote(file["path"].removeprefix("file://")) for file in new]
+
+
+def follow(table: Path, bar_format: str) -> Follower:
+    """A follower of a table in that format (`delta` or `parquet`)."""
+    return DeltaFollower(table) if bar_format == "delta" else ParquetFollower(table)
+
+
+def _number(entry: Path) -> int:
+    return int(entry.name.split(".")[0])

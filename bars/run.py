@@ -20,7 +20,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from bars import pairing
 from bars.aggregate import to_bars
 from bars.console import Status, view
-from bars.follow import Follower
+from bars.follow import follow
 from bars.lag import LagGroup
 from bars.parse import parse, valid
 from bars.sink import BARS, create_tables, write_archive, write_bars
@@ -103,7 +103,7 @@ def _watch(
 ) -> int:
     """Starts the queries, and shows progress until all have ended, one has failed, or a stop is asked for."""
     status = Status(str(BARS.path(settings)), spark.sparkContext.uiWebUrl)
-    follower, lag = Follower(BARS.path(settings)), LagGroup(settings)
+    follower, lag = follow(BARS.path(settings), settings.bar_format), LagGroup(settings)
     screen = view(status, os.environ.get("BARS_TERMINAL"))
     first = starts.pop(0)()
     queries.append(first)

@@ -123,6 +123,7 @@ class Settings:
         "1", _number(0.001, 1e6, "max"), "speed of a replay: 1 keeps the recording's pace, max has no pauses"
     )
 
+    simulator_host: str = _setting("127.0.0.1", _text, "host of the simulated exchanges, where the producer finds them")
     simulator_port: int = _setting("28080", _integer(1, 65535), "port of the simulated exchanges")
     simulator_seed: int = _setting("1", _integer(0, 2**31), "seed of the simulated markets")
     simulator_rate: float = _setting("500", _number(1, 1e6), "mean trades per second of the simulated markets together")

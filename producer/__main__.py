@@ -80,8 +80,9 @@ def _work(
             exchange=arguments.venue,
             symbol=arguments.symbol,
         )
+    simulator = f"{settings.simulator_host}:{settings.simulator_port}"
     return live.run(
-        [venue for source in sources for venue in venues_of(source, simulator_port=settings.simulator_port)],
+        [venue for source in sources for venue in venues_of(source, simulator=simulator)],
         symbols=settings.symbols,
         publisher=publisher,
         ledger=ledger,

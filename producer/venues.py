@@ -72,14 +72,14 @@ COINBASE = Protocol(
 )
 
 
-def venues_of(source: str, *, simulator_port: int) -> tuple[Venue, ...]:
-    """The venues of one source."""
+def venues_of(source: str, *, simulator: str) -> tuple[Venue, ...]:
+    """The venues of one source; `simulator` is where the simulated ones listen, as host:port."""
     if source == "binance":
         return (_venue(source, "binance", BINANCE, "wss://stream.binance.com:9443", "https://api.binance.com"),)
     if source == "coinbase":
         exchange = "wss://ws-feed.exchange.coinbase.com", "https://api.exchange.coinbase.com"
         return (_venue(source, "coinbase", COINBASE, *exchange),)
-    simulated = f"ws://127.0.0.1:{simulator_port}", f"http://127.0.0.1:{simulator_port}"
+    simulated = f"ws://{simulator}", f"http://{simulator}"
     return (
         _venue(source, "sim-binance", BINANCE, *simulated),
         _venue(source, "sim-coinbase", COINBASE, *simulated),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from bars.aggregate import to_bars
-from bars.follow import Follower
+from bars.follow import follow
 from bars.parse import parse, valid
 from bars.sink import BARS, REJECTED, TRADES, create_tables, write_archive, write_bars
 from market import settings
@@ -144,16 +144,17 @@ def test_a_crash_between_the_tables_commit_and_sparks_adds_nothing(pipeline: Pip
 
 
 def test_new_bars_can_be_followed(pipeline: Pipeline) -> None:
-    """Who follows the table sees each bar once, when it is written."""
-    pipeline.feed([*map(record, SOME)])
+    """Who follows the table sees each bar that comes once, and none that was there, also past a compacted log."""
+    pipeline.feed([*map(record, SOME), CLOSE])
     pipeline.run()
-    follower = Follower(BARS.path(pipeline.settings))
-    pipeline.feed([CLOSE])
+    follower = follow(BARS.path(pipeline.settings), pipeline.bar_format)
+    later = [trade._replace(timestamp=trade.timestamp + 100_000, trade_id=trade.trade_id + 200) for trade in SOME]
+    pipeline.feed([*map(record, later)])
+    for step in range(1, 9):
+        pipeline.feed([CLOSE_LATER.replace(b"}", b"}" + b" " * step)])
     pipeline.run()
-    seen = follower.rows()
-    assert sorted((row["symbol"], row["trade_count"]) for row in seen) == sorted(
-        (bar.symbol, bar.trade_count) for bar in bars_of(SOME)
-    )
+    seen = sorted((row["timestamp"].timestamp() * 1000, row["trade_count"]) for row in follower.rows())
+    assert seen == [(bar.timestamp, bar.trade_count) for bar in bars_of(later)]
     assert follower.rows() == []
 
 

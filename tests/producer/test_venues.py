@@ -61,7 +61,7 @@ def test_real_sources_have_the_exchanges_endpoints() -> None:
     found = [
         (v.exchange, v.stream_base, v.rest_base)
         for s in ("binance", "coinbase")
-        for v in venues_of(s, simulator_port=1)
+        for v in venues_of(s, simulator="127.0.0.1:1")
     ]
     assert found == [
         ("binance", "wss://stream.binance.com:9443", "https://api.binance.com"),
@@ -69,10 +69,10 @@ def test_real_sources_have_the_exchanges_endpoints() -> None:
     ]
 
 
-def test_the_simulator_is_two_exchanges_on_loopback() -> None:
-    """Simulated trades bear names of their own and come from this machine alone."""
-    found = [(v.exchange, v.stream_base, v.rest_base) for v in venues_of("simulator", simulator_port=28080)]
+def test_the_simulator_is_two_exchanges_at_one_address() -> None:
+    """Simulated trades bear names of their own and come from the simulator's address alone."""
+    found = [(v.exchange, v.stream_base, v.rest_base) for v in venues_of("simulator", simulator="sim:28080")]
     assert found == [
-        ("sim-binance", "ws://127.0.0.1:28080", "http://127.0.0.1:28080"),
-        ("sim-coinbase", "ws://127.0.0.1:28080", "http://127.0.0.1:28080"),
+        ("sim-binance", "ws://sim:28080", "http://sim:28080"),
+        ("sim-coinbase", "ws://sim:28080", "http://sim:28080"),
     ]

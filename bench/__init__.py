@@ -1,0 +1,1 @@
+"""Measurements: each is a command whose result is kept under `results/` with machine, versions and command."""
