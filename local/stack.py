@@ -34,7 +34,8 @@ class StackError(RuntimeError):
 def environment_of(environment: Mapping[str, str]) -> dict[str, str]:
     """What the parts run with: the given environment, with the local Kafka whatever `.env` says of another one."""
     path = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
-    return {**environment, "KAFKA_BOOTSTRAP": "", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    ours = {"KAFKA_BOOTSTRAP": "", "SIMULATOR_HOST": "127.0.0.1", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    return {**environment, **ours}
 
 
 def settings_of(environment: Mapping[str, str]) -> Settings:

@@ -43,6 +43,8 @@ Options of spark-submit:
 
 JOB_STOP_S, END_S = 8.0, 14.5
 """After Ctrl-C or SIGTERM: what the job gets to end its batch, and when everything has ended, in seconds."""
+REFUSED = 2
+"""A job's exit code when it has done nothing, because something is set wrongly or does not belong together."""
 OUT_OF_MEMORY = 3
 """The JVM's exit code under -XX:+ExitOnOutOfMemoryError."""
 RUNS = stack.FOLDER / "jobs"
@@ -78,6 +80,7 @@ class Submission:
         self._signals: list[int] = []
         self._signalled = threading.Event()
         self._signalled_at = 0.0
+        self._started_stack = False
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
@@ -113,7 +116,9 @@ class Submission:
             f"KAFKA_BOOTSTRAP is not set: using the local stack ({names}; Kafka on {self._settings.bootstrap}).\n"
             f"For a cluster of your own: KAFKA_BOOTSTRAP=host:9092 SOURCE=binance ./spark-submit.sh …"
         )
-        return stack.launch(self._environment, say=_say, only=only, started_by=stack.BY_SUBMIT)
+        launch = stack.launch(self._environment, say=_say, only=only, started_by=stack.BY_SUBMIT)
+        self._started_stack = launch.is_ours
+        return launch
 
     def _until_up(self, launch: stack.Launch) -> None:
         while not launch.poll() and not self._signalled.wait(0.05):
@@ -171,6 +176,8 @@ class Submission:
                 f"The job was killed (exit code {code}); the local stack goes on, so that no trade is missed.\n"
                 "Run the same command again to recover, or stop the stack: .venv/bin/python -m local down"
             )
+        elif code == REFUSED and not self._started_stack:
+            _say("The local stack goes on, as before this run.")
         elif others := [other for other in _live_runs() if other != run]:
             _say(f"The local stack goes on: another job uses it (pid {others[0].stem}).")
         else:

@@ -2,7 +2,7 @@
 
 A value comes from the command line (where a program offers an option for it), else from the environment, else from
 `.env` in the project's folder, else from the default. A wrong value ends the program with the name, the value and
-what is allowed. `.env.example` and the README's table are held to this class by `tests/test_settings.py`.
+what is allowed. `.env.example` and the README's table are held to this class by `tests/test_docs.py`.
 """
 
 from __future__ import annotations

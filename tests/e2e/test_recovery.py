@@ -19,8 +19,8 @@ from tests.support import eventually
 pytestmark = pytest.mark.e2e
 
 KILLS = 2
-REPLAY_SPEED = 12
-"""The recording of eleven minutes takes about 55 s."""
+REPLAY_SPEED = 20
+"""The recording of eleven minutes takes about 33 s."""
 
 
 def run_with_kills(kafka: str, topic: str, folder: Path, *, kills: int, seed: int) -> list[Bar]:

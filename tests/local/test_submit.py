@@ -58,7 +58,9 @@ class Submit:
     def start_waiting(self, code: str, *, bootstrap: str) -> subprocess.Popen[str]:
         run = self.start(code, bootstrap=bootstrap)
         assert run.stdout
-        assert run.stdout.readline() == "waiting\n"
+        if run.stdout.readline() != "waiting\n":
+            _, errors = run.communicate(timeout=60)
+            pytest.fail(f"the job did not start ({run.returncode}): {errors}")
         return run
 
     def is_clear(self) -> bool:
@@ -128,7 +130,7 @@ def test_a_stack_it_has_started_ends_with_it(submit: Submit) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the JVM is found through /proc")
 def test_a_killed_job_leaves_the_stack_for_the_next_run(submit: Submit) -> None:
-    """SIGKILL of the JVM ends the run with 137 and keeps Kafka; the next run uses it and then ends it."""
+    """SIGKILL of the JVM ends the run with 137 and keeps Kafka, also past a refused start; the next run ends it."""
     with submit.start_waiting(WAITS, bootstrap="") as run:
         (pid_file,) = submit.runs.glob("*.pid")
         driver = int(pid_file.read_text())
@@ -142,6 +144,10 @@ def test_a_killed_job_leaves_the_stack_for_the_next_run(submit: Submit) -> None:
     shown = state.read(submit.stack.folder)
     assert shown
     assert shown.is_alive
+    with submit.start("raise SystemExit(2)", bootstrap="") as refused:
+        refused.communicate(timeout=60)
+    assert refused.returncode == 2
+    assert state.read(submit.stack.folder) == shown
     with submit.start(TELLS, bootstrap="") as again:
         _, errors = again.communicate(timeout=60)
     assert f"The local stack runs already (pid {shown.supervisor.pid}): kafka (running).\n" in errors
