@@ -150,8 +150,9 @@ def test_new_bars_can_be_followed(pipeline: Pipeline) -> None:
     follower = follow(BARS.path(pipeline.settings), pipeline.bar_format)
     later = [trade._replace(timestamp=trade.timestamp + 100_000, trade_id=trade.trade_id + 200) for trade in SOME]
     pipeline.feed([*map(record, later)])
-    for step in range(1, 9):
-        pipeline.feed([CLOSE_LATER.replace(b"}", b"}" + b" " * step)])
+    # Spark compacts the log of its Parquet sink at every tenth batch.
+    for _ in range(8 if pipeline.bar_format == "parquet" else 1):
+        pipeline.feed([CLOSE_LATER])
     pipeline.run()
     seen = sorted((row["timestamp"].timestamp() * 1000, row["trade_count"]) for row in follower.rows())
     assert seen == [(bar.timestamp, bar.trade_count) for bar in bars_of(later)]

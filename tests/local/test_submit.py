@@ -106,6 +106,7 @@ def test_a_signal_lets_the_job_end_by_itself(submit: Submit, number: signal.Sign
     assert submit.is_clear()
 
 
+@pytest.mark.long
 def test_a_job_that_does_not_end_is_ended(submit: Submit) -> None:
     """Within 15 s of Ctrl-C everything has gone, and the exit code says which signal it was."""
     with submit.start_waiting(STUBBORN, bootstrap="127.0.0.1:1") as run:
