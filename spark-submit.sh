@@ -11,4 +11,5 @@ done
 root="$(cd "$(dirname "$self")" && pwd -P)"
 
 "$root/scripts/setup"
-PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$root/.venv/bin/python" -m local.submit "$@"
+# -P: a folder called local, where this was called from, is not ours.
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$root/.venv/bin/python" -P -m local.submit "$@"

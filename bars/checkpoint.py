@@ -35,6 +35,11 @@ def last_committed(checkpoint: Path) -> Batch | None:
     return _read(checkpoint, ids[-1]) if ids else None
 
 
+def query_id(checkpoint: Path) -> str:
+    """The query's id, which Spark writes when it first starts a query on a checkpoint."""
+    return str(json.loads((checkpoint / "metadata").read_text())["id"])
+
+
 def _ids(folder: Path) -> list[int]:
     return sorted(int(file.name) for file in folder.glob("*") if file.name.isdecimal())
 

@@ -30,18 +30,23 @@ class Status:
     """Kafka records not yet read."""
     watermark: str = "none yet"
     batch_s: float = 0
+    late: int = 0
+    """Groups of trades that came after their second was closed. They are in `trades`, and in no bar."""
     bars: int = 0
     """Bars seen since the start."""
     latest: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=SHOWN))
 
-    def take_progress(self, progress: Mapping[str, Any]) -> None:
-        """Takes over a report of the bars query (`StreamingQueryProgress` as a mapping)."""
+    def take_progress(self, progress: Mapping[str, Any]) -> int:
+        """Takes over a report of the bars query (`StreamingQueryProgress` as a mapping); returns what came too late."""
         (source,) = progress["sources"]
         self.batch = progress["batchId"]
         self.records_per_s = source.get("inputRowsPerSecond") or 0.0
         self.lag = int((source.get("metrics") or {}).get("maxOffsetsBehindLatest") or 0)
         self.watermark = (progress.get("eventTime") or {}).get("watermark") or self.watermark
+        late = sum(int(operator["numRowsDroppedByWatermark"]) for operator in progress["stateOperators"])
+        self.late += late
         self.batch_s = (progress["durationMs"].get("triggerExecution") or 0) / 1000
+        return late
 
     def take_bars(self, bars: Iterable[Mapping[str, Any]]) -> int:
         """Takes over new rows of the table; returns how many."""
@@ -55,8 +60,12 @@ class Status:
         """The state in one line."""
         return (
             f"{datetime.now(UTC):%H:%M:%S} batch {self.batch}: {new_bars} bars, {self.records_per_s:,.0f} records/s, "
-            f"lag {self.lag:,}, watermark {self.watermark}, {self.batch_s:.1f} s"
+            f"lag {self.lag:,}, watermark {self.watermark}, {self.batch_s:.1f} s" + self.warning()
         )
+
+    def warning(self) -> str:
+        """What to say of trades that came too late; nothing while there are none."""
+        return f"  {self.late:,} GROUPS OF TRADES TOO LATE FOR THEIR BARS" if self.late else ""
 
 
 class LineView:
@@ -114,7 +123,7 @@ def drawing(status: Status) -> Group:
     head = Text(f"{status.bars:,} bars  ", style="bold")
     head.append(
         f"{status.records_per_s:,.0f} records/s   lag {status.lag:,}   watermark {status.watermark}   "
-        f"batch {status.batch} in {status.batch_s:.1f} s",
+        f"batch {status.batch} in {status.batch_s:.1f} s{status.warning()}",
         style="not bold",
     )
     foot = Text(f"table {status.table}\nSpark UI {status.ui or 'off'}   Ctrl-C ends the job", style="dim")

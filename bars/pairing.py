@@ -16,14 +16,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from bars.checkpoint import last_committed, last_planned
-from bars.sink import BARS, REJECTED, TRADES, Table
+from deltalake import DeltaTable
+
+from bars.checkpoint import last_committed, last_planned, query_id
+from bars.sink import TABLES
 from market.settings import Settings
 
 IDENTITY = "identity.json"
-TABLES: Mapping[str, tuple[Table, ...]] = {"bars": (BARS,), "archive": (TRADES, REJECTED)}
-"""The tables each query writes."""
-
 _SETTING_OF = {"spark.sql.shuffle.partitions": "STATE_PARTITIONS"}
 
 
@@ -83,6 +82,8 @@ def pair(settings: Settings, topic_id: str) -> None:
     for name, value in _properties(settings, topic_id).items():
         if kept[0][name] != value:
             raise PairingError(_changed(settings, name, kept[0][name], value))
+    for query in settings.queries:
+        _check_age(settings, query)
 
 
 def check_engine(settings: Settings, engine: Mapping[str, str | None]) -> None:
@@ -124,6 +125,23 @@ def _check_presence(settings: Settings, query: str) -> None:
                 f"the table {path} has rows, but its checkpoint {checkpoint_of(settings, query)} is gone: "
                 "reading the topic again would write every row twice. Put the checkpoint back, or: "
                 + _start_over(settings)
+            )
+
+
+def _check_age(settings: Settings, query: str) -> None:
+    """Delta skips a batch whose id it has already: behind a checkpoint that was put back, that would lose its rows."""
+    checkpoint = checkpoint_of(settings, query)
+    planned = last_planned(checkpoint)
+    for table in TABLES[query]:
+        path = table.path(settings)
+        if planned is None or not (path / "_delta_log").is_dir():
+            continue
+        written = DeltaTable(path).transaction_version(query_id(checkpoint))
+        if written is not None and written > planned.id:
+            raise PairingError(
+                f"the table {path} has batch {written} of the query {query}, but its checkpoint {checkpoint} is at "
+                f"batch {planned.id}: an older copy of it was put back, and what it reads again would be skipped. "
+                f"Put back the newest copy, or: {_start_over(settings)}"
             )
 
 

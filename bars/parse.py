@@ -71,13 +71,14 @@ def _elements(records: DataFrame) -> DataFrame:
     """One row per element, its fields as text. A record that is no element at all is one row with its reason."""
     text = F.expr(r"trim(LEADING ' \t\r\n' FROM CAST(value AS STRING))")
     quoted = F.when(_may_hold_bare_numbers(text), F.regexp_replace(text, _BARE_NUMBER, '$1"$2"')).otherwise(text)
-    # Wrapped, because from_json stops reading after the first value: a second one behind it would vanish.
-    wrapped = F.when(text.startswith("{"), F.concat(F.lit('{"one":'), quoted, F.lit("}"))).when(
-        text.startswith("["), F.concat(F.lit('{"many":'), quoted, F.lit("}"))
+    # from_json stops reading after the first value, and a second one behind it would vanish. So the text is wrapped in
+    # an array, which must then hold one value.
+    wrapped = F.when(text.startswith("{"), F.concat(F.lit('{"one":['), quoted, F.lit("]}"))).when(
+        text.startswith("["), F.concat(F.lit('{"many":['), quoted, F.lit("]}"))
     )
-    parsed = F.from_json(wrapped, f"one struct<{_ELEMENT}>, many array<struct<{_ELEMENT}>>")
+    parsed = F.from_json(wrapped, f"one array<struct<{_ELEMENT}>>, many array<array<struct<{_ELEMENT}>>>")
     one, many = F.col("parsed.one"), F.col("parsed.many")
-    elements = F.when(one.isNotNull() & many.isNull(), F.array(one)).when(one.isNull(), many)
+    elements = F.when(F.size(one) == 1, one).when(F.size(many) == 1, many[0])
     return (
         records.withColumn("parsed", parsed)
         .select(

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from bars import pairing
 from bars.aggregate import COLUMNS, to_bars
 from bars.checkpoint import Batch, CheckpointError, last_committed
-from bars.parse import parse, valid
+from bars.parse import parse, trades, valid
 from bars.sink import BARS
 from bars.source import kafka_table
 from market.bar import WIDTH_MS, Bar, bars_of
@@ -45,8 +45,14 @@ class Proof:
     """Trades of seconds that the watermark has not closed."""
     bars: int = 0
     expected_bars: int = 0
-    missing_trades: int = 0
-    """Ids that no trade bears, inside the bars."""
+    missing: int = 0
+    """Ids that no trade bears, in the bars that lack some."""
+    surplus: int = 0
+    """Trades beyond one for each id, in the bars that have more: some came twice."""
+    repeated: int = 0
+    """Trades in the topic whose exchange, symbol and id an earlier one bears."""
+    doubled: int = 0
+    """Rows of the table beyond one for each bar and revision."""
     differences: list[str] = field(default_factory=list)
     different: int = 0
     sampled: int = 0
@@ -55,7 +61,8 @@ class Proof:
     @property
     def holds(self) -> bool:
         """Whether the table is what the trades say."""
-        return not self.different and not self.sample_differences and self.trades == self.in_bars + self.open
+        equal = not self.different and not self.doubled and not self.sample_differences
+        return equal and self.trades == self.in_bars + self.open
 
     def text(self) -> str:
         """The proof for a person to read."""
@@ -68,8 +75,9 @@ class Proof:
                 if self.trades == self.in_bars + self.open
                 else f"  WRONG by {self.trades - self.in_bars - self.open:,}"
             ),
-            f"bars:     {self.bars:,} in the table, {self.expected_bars:,} recomputed, {self.different:,} different",
-            f"ids:      {self.missing_trades:,} missing inside bars",
+            f"bars:     {self.bars:,} in the table, {self.expected_bars:,} recomputed, {self.different:,} different, "
+            f"{self.doubled:,} rows twice",
+            f"ids:      {self.missing:,} missing and {self.surplus:,} too many inside bars, {self.repeated:,} repeated",
             f"sample:   {self.sampled:,} bars recomputed in plain Python, {len(self.sample_differences):,} different",
             *(f"  {difference}" for difference in (*self.differences, *self.sample_differences)[: 2 * SHOWN]),
             "the table equals the trades" if self.holds else "THE TABLE DOES NOT EQUAL THE TRADES",
@@ -87,7 +95,9 @@ def reconcile(spark: SparkSession, settings: Settings, *, sample: int, seed: int
     proof = Proof(settings.kafka_topic, batch.id, batch.watermark_ms)
     elements = records.transform(parse, future_tolerance_ms=settings.future_tolerance)
     _count_elements(proof, elements, batch)
-    table = current(read_bars(spark, settings)).filter(_closed(batch)).cache()
+    rows = read_bars(spark, settings).filter(_closed(batch)).cache()
+    proof.doubled = rows.count() - rows.select(*KEY, "revision").distinct().count()
+    table = current(rows).cache()
     expected = elements.transform(valid).transform(to_bars, watermark_delay_ms=1).filter(_closed(batch)).cache()
     _compare(proof, table, expected)
     _sample(proof, table, records, settings, sample=sample, seed=seed)
@@ -119,12 +129,16 @@ def _count_elements(proof: Proof, elements: DataFrame, batch: Batch) -> None:
     counts = {row["kind"]: row["count"] for row in elements.groupBy(kind.alias("kind")).count().collect()}
     proof.rejected, proof.heartbeats, proof.open = (counts.get(name, 0) for name in ("rejected", "heartbeats", "open"))
     proof.trades = counts.get("closed", 0) + proof.open
+    proof.repeated = proof.trades - trades(elements).select("exchange", "symbol", "trade_id").distinct().count()
 
 
 def _compare(proof: Proof, table: DataFrame, expected: DataFrame) -> None:
-    totals = table.agg(F.count("*"), F.sum("trade_count"), F.sum("missing_trades")).first()
+    missing = F.col("missing_trades")
+    totals = table.agg(
+        F.count("*"), F.sum("trade_count"), F.sum(F.greatest(missing, F.lit(0))), F.sum(F.greatest(-missing, F.lit(0)))
+    ).first()
     assert totals is not None
-    proof.bars, proof.in_bars, proof.missing_trades = (int(total or 0) for total in totals)
+    proof.bars, proof.in_bars, proof.missing, proof.surplus = (int(total or 0) for total in totals)
     proof.expected_bars = expected.count()
     there, told = F.struct(*(f"there.{name}" for name in VALUES)), F.struct(*(f"told.{name}" for name in VALUES))
     joined = table.alias("there").join(expected.alias("told"), list(KEY), "full_outer")
@@ -163,8 +177,8 @@ def _sample(
         for row in rows
         for element in read_record(bytes(row["value"]), row["kafka_ms"], settings.future_tolerance)
     ]
-    trades = [element for element in elements if isinstance(element, Trade) and element.timestamp // 1000 in chosen]
-    expected = {_key(bar): bar for bar in bars_of(trades)}
+    inside = [element for element in elements if isinstance(element, Trade) and element.timestamp // 1000 in chosen]
+    expected = {_key(bar): bar for bar in bars_of(inside)}
     there = {_key(bar): bar for bar in map(_bar, table.filter(F.unix_seconds("timestamp").isin(chosen)).collect())}
     proof.sampled = len(expected)
     for key in sorted(expected.keys() | there.keys()):

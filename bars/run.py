@@ -23,7 +23,7 @@ from bars.console import Status, view
 from bars.follow import follow
 from bars.lag import LagGroup
 from bars.parse import parse, valid
-from bars.sink import BARS, create_tables, write_archive, write_bars
+from bars.sink import BARS, TRADES, create_tables, write_archive, write_bars
 from bars.source import kafka_stream, wait_for_topic
 from market.settings import Settings
 
@@ -114,7 +114,8 @@ def _watch(
             running = [query for query in queries if query.isActive]
             progress = first.lastProgress if first.name == "bars" else None
             if progress and progress["batchId"] != status.batch:
-                status.take_progress(progress)
+                if status.take_progress(progress):
+                    log.warning("trades came too late for their bars; they are in %s alone", TRADES.path(settings))
                 screen.show(status.take_bars(follower.rows()))
                 lag.commit(_offsets(progress))
             failed = [error for query in queries if (error := query.exception())]

@@ -22,7 +22,7 @@ REFUSED = 2
 def parser(description: str, options: Sequence[str]) -> argparse.ArgumentParser:
     """A parser with one option for each of these settings (`max_offsets_per_trigger` → `--max-offsets-per-trigger`)."""
     described = market_settings.described()
-    result = argparse.ArgumentParser(description=description)
+    result = argparse.ArgumentParser(description=description, allow_abbrev=False)
     group = result.add_argument_group("settings (each also in the environment or .env, under its name in capitals)")
     for name in options:
         default, meaning = described[name.upper()]

@@ -7,19 +7,20 @@ belong together (`bars/pairing.py`).
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deltalake import DeltaTable, Field, Schema
+from deltalake.schema import PrimitiveType
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from bars.aggregate import COLUMNS
+from bars.checkpoint import query_id
 from market.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,9 @@ TRADES = Table(
 )
 REJECTED = Table("rejected_trades", {**_POSITION, "raw": "binary", "reason": "string", "date": "date"})
 
+TABLES: Mapping[str, tuple[Table, ...]] = {"bars": (BARS,), "archive": (TRADES, REJECTED)}
+"""The tables each query writes."""
+
 _PROPERTIES = {
     "delta.appendOnly": "true",
     "delta.checkpointInterval": "100",  # a checkpoint is written inside a batch: seldom
@@ -78,11 +82,16 @@ _KINDS = {"bigint": "long", "int": "integer"}
 
 
 def create_tables(settings: Settings) -> None:
-    """Creates the Delta tables that are not there yet, without Spark: that takes milliseconds instead of seconds."""
-    for table in (TRADES, REJECTED, *((BARS,) if settings.bar_format == "delta" else ())):
+    """Creates the Delta tables of the configured queries that are not there yet.
+
+    Without Spark: that takes milliseconds instead of seconds.
+    """
+    for table in (table for query in settings.queries for table in TABLES[query]):
+        if table is BARS and settings.bar_format == "parquet":
+            continue  # Spark's sink creates it
         DeltaTable.create(
             table.path(settings),
-            Schema([Field(name, _KINDS.get(kind, kind)) for name, kind in table.columns.items()]),
+            Schema([Field(name, PrimitiveType(_KINDS.get(kind, kind))) for name, kind in table.columns.items()]),
             mode="ignore",
             partition_by="date",
             configuration=_PROPERTIES,
@@ -199,12 +208,7 @@ def _append(frame: DataFrame, path: Path, checkpoint: Path, batch_id: int) -> No
         frame.coalesce(1)  # one file per commit
         .write.format("delta")
         .mode("append")
-        .option("txnAppId", _query_id(checkpoint))
+        .option("txnAppId", query_id(checkpoint))
         .option("txnVersion", batch_id)
         .save(str(path))
     )
-
-
-def _query_id(checkpoint: Path) -> str:
-    """The query's id, which Spark writes when it first starts a query on a checkpoint."""
-    return str(json.loads((checkpoint / "metadata").read_text())["id"])

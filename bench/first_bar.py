@@ -64,8 +64,9 @@ def _start(clone: Path, environment: dict[str, str], *, watch_s: int) -> tuple[f
     began = time.monotonic()
     with _running(clone, environment) as process:
         while _bars(table) <= before:
-            if process.poll() is not None or time.monotonic() - began > 300:
-                raise SystemExit(f"no bar came; spark-submit.sh: {process.poll()}")
+            if process.poll() is not None or time.monotonic() - began > 120:
+                said = (clone.parent / "job.log").read_text()
+                raise SystemExit(f"no bar came (spark-submit.sh: {process.poll()}); it said:\n{said}")
             threading.Event().wait(0.1)
         first_s = time.monotonic() - began
         memory = []
@@ -77,18 +78,19 @@ def _start(clone: Path, environment: dict[str, str], *, watch_s: int) -> tuple[f
 
 @contextmanager
 def _running(clone: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [clone / "spark-submit.sh", "jobs/ohlcv.py"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=60)
+    with (clone.parent / "job.log").open("wb") as log:
+        process = subprocess.Popen(
+            [clone / "spark-submit.sh", "jobs/ohlcv.py"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=60)
 
 
 def _bars(table: Path) -> int:

@@ -81,6 +81,7 @@ class Submission:
         self._signalled = threading.Event()
         self._signalled_at = 0.0
         self._started_stack = False
+        self._restarts: dict[str, int] = {}
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
@@ -161,10 +162,20 @@ class Submission:
                 time.sleep(0.05)
             else:
                 up = up or launch is None or launch.poll()
+                if up and launch:
+                    self._tell_restarts()
                 self._signalled.wait(0.1)
         # The driver is a child of the JVM, and of no use without it.
         processes.signal_group(job.pid, signal.SIGKILL)
         return 128 + self._signals[0] if self._signals and code != 0 else code if code >= 0 else 128 - code
+
+    def _tell_restarts(self) -> None:
+        """Says which part of the stack has ended and was started again: its log knows why."""
+        shown = state.read(stack.FOLDER)
+        for part in shown.parts if shown else ():
+            if part.restarts > self._restarts.setdefault(part.name, part.restarts):
+                self._restarts[part.name] = part.restarts
+                _say(f"{part.name} ended and is started again ({part.restarts} times so far). Its log: {part.log}")
 
     def _ended(self, code: int, run: Path) -> int:
         """Stops the stack, unless somebody else needs it, and returns the exit code."""
@@ -209,8 +220,12 @@ def _registered() -> Iterator[Path]:
 
 
 def _live_runs() -> list[Path]:
-    files = [(file, ProcessId(int(file.stem), file.read_text())) for file in RUNS.glob("*.run")]
-    return [file for file, process in files if processes.is_alive(process)]
+    live = []
+    for file in RUNS.glob("*.run"):
+        with contextlib.suppress(FileNotFoundError):  # its run has just ended
+            if processes.is_alive(ProcessId(int(file.stem), file.read_text())):
+                live.append(file)
+    return live
 
 
 @contextlib.contextmanager
@@ -222,6 +237,7 @@ def _spark_folder() -> Iterator[Path]:
         if left.name not in live:
             shutil.rmtree(left, ignore_errors=True)
     folder = folders / str(os.getpid())
+    shutil.rmtree(folder, ignore_errors=True)  # in a container, pids come again
     folder.mkdir(parents=True)
     try:
         yield folder

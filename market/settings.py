@@ -31,14 +31,20 @@ def _text(value: str) -> str:
     return value
 
 
+def _some_text(value: str) -> str:
+    if not value:
+        raise ValueError("some text")
+    return value
+
+
 def _names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
-def _some_of(*allowed: str) -> Callable[[str], tuple[str, ...]]:
+def _some_of(*allowed: str, or_none: bool = False) -> Callable[[str], tuple[str, ...]]:
     def parse(value: str) -> tuple[str, ...]:
         names = _names(value)
-        if not set(names) <= set(allowed):
+        if not set(names) <= set(allowed) or not (names or or_none):
             raise ValueError(f"one or more of {', '.join(allowed)}, separated by commas")
         return names
 
@@ -102,14 +108,14 @@ class Settings:
     kafka_bootstrap: str = _setting(
         "", _text, "host:port of your Kafka, several by comma. Empty: the local stack, which spark-submit.sh starts"
     )
-    kafka_topic: str = _setting("crypto-trades", _text, "topic of the trades")
+    kafka_topic: str = _setting("crypto-trades", _some_text, "topic of the trades")
     kafka_partitions: int = _setting("4", _integer(1, 1000), "partitions of the topic when it is created")
     kafka_port: int = _setting("29092", _integer(1, 65535), "port of the local stack's Kafka")
     kafka_controller_port: int = _setting("29093", _integer(1, 65535), "port of the local stack's Kafka controller")
 
     source: tuple[str, ...] = _setting(
         "",
-        _some_of(*SOURCES),
+        _some_of(*SOURCES, or_none=True),
         "where trades come from: simulator, binance, coinbase, several by comma. Empty: simulator (local stack only)",
     )
     symbols: tuple[str, ...] = _setting(
@@ -123,14 +129,16 @@ class Settings:
         "1", _number(0.001, 1e6, "max"), "speed of a replay: 1 keeps the recording's pace, max has no pauses"
     )
 
-    simulator_host: str = _setting("127.0.0.1", _text, "host of the simulated exchanges, where the producer finds them")
+    simulator_host: str = _setting(
+        "127.0.0.1", _some_text, "host of the simulated exchanges, where the producer finds them"
+    )
     simulator_port: int = _setting("28080", _integer(1, 65535), "port of the simulated exchanges")
     simulator_seed: int = _setting("1", _integer(0, 2**31), "seed of the simulated markets")
     simulator_rate: float = _setting("500", _number(1, 1e6), "mean trades per second of the simulated markets together")
 
-    output_dir: str = _setting("data", _text, "folder of the tables (the local stack's lie in local/ under it)")
+    output_dir: str = _setting("data", _some_text, "folder of the tables (the local stack's lie in local/ under it)")
     checkpoint_dir: str = _setting(
-        "checkpoints", _text, "folder of the checkpoints (the local stack's lie in local/ under it)"
+        "checkpoints", _some_text, "folder of the checkpoints (the local stack's lie in local/ under it)"
     )
     bar_format: str = _setting("delta", _one_of("delta", "parquet"), "format of bars_1s: delta or parquet")
     queries: tuple[str, ...] = _setting(

@@ -10,7 +10,7 @@ or a heartbeat, which says how far the exchange's clock has come and is never a 
     {"exchange":"binance","heartbeat":1762702224000}
 
 Every consumer accepts both forms of a record and applies `problem_of`; `bars/parse.py` says the same in Spark's
-functions, and `tests/test_parse.py` holds the two together.
+functions, and `tests/bars/test_parse.py` holds the two together.
 """
 
 from __future__ import annotations

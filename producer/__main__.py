@@ -23,6 +23,8 @@ from producer.venues import venues_of
 log = logging.getLogger("producer")
 
 _REPORT_S = 10.0
+INTERRUPTED = 130
+"""Exit code of a replay that was stopped before its end: what comes after it should not count on it."""
 _FLUSH_S = 6.0
 
 
@@ -57,14 +59,16 @@ async def _run(settings: Settings, sources: tuple[str, ...], arguments: argparse
     publisher = Publisher(connected, settings.kafka_topic, batch_size=settings.batch_size, linger_ms=settings.linger_ms)
     ledger = Ledger()
     work = _work(settings, sources, arguments, publisher, ledger)
+    interrupted = False
     try:
         await first_of(stop, work, publisher.watch(), _report(ledger, publisher))
+        interrupted = bool(arguments.replay) and stop.is_set()
     finally:
         try:
             await publisher.close(_FLUSH_S)
         finally:
             log.info("%s; %s", ledger.report(publisher.published, publisher.unacknowledged), ledger.details())
-    return 0
+    return INTERRUPTED if interrupted else 0
 
 
 def _work(
@@ -98,6 +102,7 @@ async def _report(ledger: Ledger, publisher: Publisher) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m producer",
         description="Publishes the trades of exchanges, or of recordings, to Kafka. Settings come from the environment "
         "and .env: KAFKA_BOOTSTRAP, KAFKA_TOPIC, SOURCE, SYMBOLS, BATCH_SIZE, LINGER_MS and others (see .env.example).",

@@ -24,7 +24,7 @@ _REST_TIMEOUT = aiohttp.ClientTimeout(total=15)
 BEAT_S = 1.0
 """Seconds between two heartbeats of an exchange."""
 _MARGIN_MS = 1_000
-"""A clock asked for beside the stream may run ahead of trades on their way; up to 214 ms were recorded."""
+"""An exchange's clock may run ahead of trades on their way; up to 214 ms were recorded."""
 _CLOCK_AGE_S = 600.0
 _CLOCK_RETRY_S = 10.0
 
@@ -97,7 +97,7 @@ class _Market:
             outcome = read(frame, protocol.outcome_of, exchange=venue.exchange, latest_ms=latest_ms)
             if outcome.is_retold and outcome.trades and not self._ledger.follows(outcome.trades[0]):
                 # The trade before the first that we read: it may be minutes old, and alone in its second.
-                outcome = Outcome(passed_over="trade before the first")
+                outcome = Outcome(passed_over="trade whose forerunner is not known")
             for trade in self._ledger.enter(venue.exchange, outcome, frame):
                 self._publisher.trade(trade)
             if outcome.clock_ms is not None:
@@ -136,7 +136,7 @@ class _Market:
                 raise ConnectionError(f"{feed.name} is not connected")
         clock = self._venue.protocol.clock
         if clock is None:
-            return min(self._clocks)
+            return min(self._clocks) - _MARGIN_MS
         offset = await self._current_offset(clock)
         asked_ms = offset.time_ms(time.monotonic())
         for feed in self._feeds:

@@ -99,5 +99,5 @@ async def replay(
     await publisher.acknowledged()
     if close:
         for name, time_ms in latest.items():
-            publisher.heartbeat(Heartbeat(name, time_ms + CLOSE_AFTER_MS))
+            publisher.closing_heartbeat(Heartbeat(name, time_ms + CLOSE_AFTER_MS))
         await publisher.acknowledged()

@@ -94,6 +94,8 @@ CASES = [
     _raw("two objects in a row", _ONE + _ONE, _MALFORMED),
     _raw("two objects on two lines", _ONE + b"\n" + _ONE, _MALFORMED),
     _raw("two objects and a comma", _ONE + b"," + _ONE, _MALFORMED),
+    _raw("an object and a key", _ONE + b',"x":1', _MALFORMED),
+    _raw("an array and a key", b"[" + _ONE + b'],"x":1', _MALFORMED),
     _raw("words behind", _ONE + b" x", _MALFORMED),
     _raw("words behind an array", b"[" + _ONE + b"] x", _MALFORMED),
     _raw("a byte order mark", b"\xef\xbb\xbf" + _ONE, _MALFORMED),

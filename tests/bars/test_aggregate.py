@@ -133,4 +133,5 @@ class TestPlan:
         _, _, below = plan.partition("EventTimeWatermark")
         assert below
         conditions = [line for line in below.splitlines() if "- *" in line and " Filter " in line]
+        assert conditions
         assert not [line for line in conditions if "heartbeat" in line or "trade_id" in line or "symbol" in line]

@@ -16,6 +16,7 @@ PROGRESS: dict[str, Any] = {
     "batchId": 7,
     "durationMs": {"triggerExecution": 1234},
     "eventTime": {"watermark": "2026-11-21T08:00:00.000Z"},
+    "stateOperators": [{"numRowsDroppedByWatermark": 0}],
     "sources": [{"inputRowsPerSecond": 512.4, "metrics": {"maxOffsetsBehindLatest": "1200"}}],
 }
 
@@ -44,10 +45,22 @@ def test_a_line_says_what_came_of_a_batch(status: Status) -> None:
     )
 
 
+def test_what_came_too_late_is_said(status: Status) -> None:
+    """Trades that the watermark has dropped are counted for good, in the line and in the picture."""
+    assert status.take_progress(PROGRESS | {"stateOperators": [{"numRowsDroppedByWatermark": 3}]}) == 3
+    assert status.take_progress(PROGRESS) == 0
+    assert status.line(0).endswith("1.2 s  3 GROUPS OF TRADES TOO LATE FOR THEIR BARS")
+    output = io.StringIO()
+    Console(file=output, width=200).print(drawing(status))
+    assert "3 GROUPS OF TRADES TOO LATE FOR THEIR BARS" in output.getvalue()
+
+
 def test_a_first_report_without_rates_or_watermark_is_taken() -> None:
     """A batch that had nothing to read reports neither rate nor lag nor watermark."""
     status = Status("table", None)
-    status.take_progress({"batchId": 0, "durationMs": {}, "sources": [{"inputRowsPerSecond": None, "metrics": {}}]})
+    status.take_progress(
+        {"batchId": 0, "durationMs": {}, "stateOperators": [], "sources": [{"inputRowsPerSecond": None, "metrics": {}}]}
+    )
     assert "batch 0: 0 bars, 0 records/s, lag 0, watermark none yet" in status.line(0)
 
 

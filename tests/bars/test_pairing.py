@@ -11,7 +11,7 @@ import pytest
 from bars import pairing
 from bars.checkpoint import CheckpointError, last_committed, last_planned
 from bars.pairing import PairingError
-from bars.sink import BARS, REJECTED, TRADES
+from bars.sink import BARS, TABLES, TRADES, create_tables
 from market import settings
 from market.settings import Settings
 
@@ -41,11 +41,17 @@ def ran(configured: Settings) -> None:
             (checkpoint / folder).mkdir(parents=True)
             (checkpoint / folder / "0").write_text(text)
             (checkpoint / folder / ".0.crc").write_text("")
-    for table in (BARS, TRADES, REJECTED):
-        log = table.path(configured) / "_delta_log"
-        log.mkdir(parents=True)
-        for version in (0, 1):
-            (log / f"{version:020}.json").write_text("{}")
+        (checkpoint / "metadata").write_text(json.dumps({"id": query}))
+    create_tables(configured)
+    for query in configured.queries:
+        for table in TABLES[query]:
+            write(table.path(configured), query, 0)
+
+
+def write(table: Path, query: str, batch: int) -> None:
+    """Commits a query's batch to a table, in the form of the Delta protocol."""
+    transaction = {"txn": {"appId": query, "version": batch, "lastUpdated": 0}}
+    (table / "_delta_log" / f"{batch + 1:020}.json").write_text(json.dumps(transaction) + "\n")
 
 
 @pytest.fixture
@@ -102,6 +108,25 @@ def test_all_tables_lost(paired: Settings) -> None:
     """With the whole folder of tables gone, the start is refused."""
     shutil.rmtree(paired.tables)
     assert refusal(paired).startswith(f"the table {BARS.path(paired)} is gone")
+
+
+def test_a_table_deleted_between_two_starts_of_another_query(paired: Settings, tmp_path: Path) -> None:
+    """A start of the archive alone does not put an empty table in the place of the bars that are gone."""
+    shutil.rmtree(BARS.path(paired))
+    alone = settings_with(tmp_path, queries="archive")
+    pairing.pair(alone, "topic-1")
+    create_tables(alone)
+    assert refusal(paired).startswith(f"the table {BARS.path(paired)} is gone")
+
+
+def test_an_older_checkpoint_put_back(paired: Settings) -> None:
+    """A checkpoint behind its table is refused: Delta would skip what it reads again."""
+    write(BARS.path(paired), "bars", 1)
+    assert refusal(paired).startswith(
+        f"the table {BARS.path(paired)} has batch 1 of the query bars, but its checkpoint "
+        f"{pairing.checkpoint_of(paired, 'bars')} is at batch 0: an older copy of it was put back, and what it reads "
+        "again would be skipped. Put back the newest copy, or: start over"
+    )
 
 
 def test_tables_of_another_start(paired: Settings, tmp_path: Path) -> None:
@@ -162,8 +187,7 @@ def test_a_query_added_later_starts_afresh(tmp_path: Path) -> None:
     pairing.pair(alone, "topic-1")
     ran(alone)
     shutil.rmtree(pairing.checkpoint_of(alone, "archive"))
-    for table in (TRADES, REJECTED):
-        shutil.rmtree(table.path(alone))
+    assert not TRADES.path(alone).exists()
     pairing.pair(settings_with(tmp_path), "topic-1")
 
 

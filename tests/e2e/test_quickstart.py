@@ -60,6 +60,7 @@ def assert_equal_to_klines(bars: list[Bar], exchange: str) -> None:
     the table, all seconds are closed.
     """
     newest = max(bar.timestamp for bar in bars)
+    assert len({(bar.exchange, bar.symbol, bar.timestamp) for bar in bars}) == len(bars)
     of_symbol: dict[str, list[Bar]] = {}
     for bar in bars:
         if bar.exchange == BINANCE:

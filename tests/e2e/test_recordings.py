@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import deltalake
 import pytest
 from pyspark.sql import SparkSession
 
-from bars import reconcile, run
+from bars import pairing, reconcile, run
+from bars.checkpoint import last_committed
 from bars.sink import BARS, REJECTED, TRADES
 from market import settings
 from market.bar import Bar, bars_of
@@ -83,7 +85,13 @@ def test_recorded_frames_become_the_bars_of_their_trades(
     """The table equals, bar for bar, what plain Python computes from the file; every trade is in the archive once."""
     replay(configured, *files, BATCH_SIZE=str(batch_size))
     expected = trades()
+    if files == recordings.SPOT:
+        configured = replace(configured, max_offsets_per_trigger=5_000)
     bars = process(spark, configured)
+    last = last_committed(pairing.checkpoint_of(configured, "bars"))
+    # 19,904 records of spot are four batches of 5,000, the closing heartbeat comes with the last, one more closes.
+    assert last is not None
+    assert last.id == (4 if files == recordings.SPOT else 1)
     assert bars == bars_of(expected)
     assert {bar.missing_trades for bar in bars} == {0}
     archive = deltalake.DeltaTable(TRADES.path(configured)).to_pyarrow_table().to_pylist()
@@ -103,6 +111,11 @@ def test_the_audit_agrees_and_notices_a_changed_table(spark: SparkSession, confi
     assert proof.sampled > 0
 
     path = str(BARS.path(configured))
+    one = spark.read.format("delta").load(path).limit(1).cache()
+    one.write.format("delta").mode("append").save(path)
+    doubled = reconcile.reconcile(spark, configured, sample=0, seed=1)
+    assert (doubled.doubled, doubled.holds) == (1, False)
+
     rows = spark.read.format("delta").load(path).limit(1)
     amended = rows.selectExpr("* EXCEPT (revision, close)", "close + 1 AS close", "1 AS revision").select(rows.columns)
     amended.selectExpr(*(f"CAST({name} AS {kind}) AS {name}" for name, kind in BARS.columns.items())).write.format(
@@ -110,5 +123,5 @@ def test_the_audit_agrees_and_notices_a_changed_table(spark: SparkSession, confi
     ).mode("append").save(path)
     proof = reconcile.reconcile(spark, configured, sample=100, seed=1)
     assert not proof.holds
-    assert (proof.different, len(proof.sample_differences)) == (1, 1)
+    assert (proof.doubled, proof.different, len(proof.sample_differences)) == (1, 1, 1)
     assert "close" in proof.differences[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -30,13 +31,13 @@ class ScriptedKafka:
         self.sent.append((json.loads(value), key, partition))
         self.futures.append(Future())
         if not self.held:
-            self.futures[-1].success(None)
+            self.futures[-1].success(SimpleNamespace(partition=partition or 0))
         return self.futures[-1]
 
     def acknowledge(self, count: int) -> None:
         """Acknowledge the next records that are not."""
         for future in [future for future in self.futures if not future.is_done][:count]:
-            future.success(None)
+            future.success(SimpleNamespace(partition=0))
 
     def partitions_for(self, topic: str) -> set[int]:
         """Two partitions."""

@@ -192,7 +192,7 @@ def test_coinbases_last_match_counts_only_where_it_follows() -> None:
                 await exchange.say(frame)
             await until(lambda: ledger.received == 5)
             assert [content["trade_id"] for content, _, _ in kafka.sent if "trade_id" in content] == [11, 12]
-            assert ledger.passed_over == {"trade before the first": 3}
+            assert ledger.passed_over == {"trade whose forerunner is not known": 3}
 
     asyncio.run(scenario())
 
@@ -226,7 +226,7 @@ def test_coinbase_heartbeats_are_those_of_its_frames() -> None:
             await exchange.say(json.dumps(beat | {"time": "2014-11-07T08:19:28.464459Z"}))
             await until(lambda: len(kafka.sent) == 2)
             await asyncio.sleep(10 * live.BEAT_S)  # the exchange is silent
-            assert kafka.sent == [({"exchange": "coinbase", "heartbeat": 1415348368464}, None, n) for n in (0, 1)]
+            assert kafka.sent == [({"exchange": "coinbase", "heartbeat": 1415348367464}, None, n) for n in (0, 1)]
             assert exchange.heard[0]["channels"] == ["matches", "heartbeat"]
 
     asyncio.run(scenario())
