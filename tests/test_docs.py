@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -174,3 +175,16 @@ def test_the_licence_and_the_changelog_are_of_this_version() -> None:
     assert "END OF TERMS AND CONDITIONS" in licence
     versions = re.findall(r"^## ([0-9.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert versions[0] == project["version"]
+
+
+def test_the_readmes_figures_are_measured() -> None:
+    """The figures of the first screen are those of the result that stands beside them."""
+    (name,) = re.findall(r"\[(bench/results/[^]]+)\]", README.partition("## ")[0])
+    figures = json.loads((ROOT / name).read_text())["figures"]
+    first_screen = " ".join(README.partition("## ")[0].split())
+    assert (
+        f"read {figures['first_bar_later_starts_median_s']} s after the command, "
+        f"or {figures['first_bar_with_nothing_cached_s']} s with nothing installed "
+        f"(set-up over the network takes {figures['setup_s']} s); "
+        f"the driver then takes {figures['driver_resident_mib_max']} MiB"
+    ) in first_screen
