@@ -14,14 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local import parts, processes, stack, state
 from local.arguments import Arguments, UsageError, find_script, settings_in, split
 from local.install import ROOT
 from local.java import JavaError, find_java
-from local.processes import ProcessId
+from local.runs import live_runs, registered, spark_folder
 from market.settings import Settings, SettingsError, described, load
 
 USAGE = """\
@@ -47,7 +47,6 @@ REFUSED = 2
 """A job's exit code when it has done nothing, because something is set wrongly or does not belong together."""
 OUT_OF_MEMORY = 3
 """The JVM's exit code under -XX:+ExitOnOutOfMemoryError."""
-RUNS = stack.FOLDER / "jobs"
 
 
 def main(words: Sequence[str]) -> int:
@@ -87,7 +86,7 @@ class Submission:
 
     def run(self) -> int:
         """The job's exit code; 130 or 143 when a signal ended it and it did not end cleanly itself."""
-        with _registered() as run, _spark_folder() as spark_folder:
+        with registered() as run, spark_folder() as scratch:
             launch = self._launch_stack()
             # The bars job waits for its topic by itself; the others read what is there.
             if launch and self._job != "ohlcv.py":
@@ -95,7 +94,7 @@ class Submission:
             if self._signals:
                 return self._ended(128 + self._signals[0], run)
             pid_file = run.with_suffix(".pid")
-            command, environment = self._spark_submit(pid_file, spark_folder)
+            command, environment = self._spark_submit(pid_file, scratch)
             job = processes.start(command, environment=environment, signal_on_our_death=signal.SIGTERM)
             try:
                 code = self._watch(job, launch, pid_file)
@@ -125,7 +124,7 @@ class Submission:
         while not launch.poll() and not self._signalled.wait(0.05):
             pass
 
-    def _spark_submit(self, pid_file: Path, spark_folder: Path) -> tuple[list[str | Path], dict[str, str]]:
+    def _spark_submit(self, pid_file: Path, scratch: Path) -> tuple[list[str | Path], dict[str, str]]:
         spark_home = _spark_home()
         jars = [str(jar) for jar in sorted((ROOT / "jars" / "spark").glob("*.jar"))]
         partitions = f"spark.sql.shuffle.partitions={self._settings.state_partitions}"
@@ -134,7 +133,7 @@ class Submission:
         environment = _python_path(self._environment) | {
             "SPARK_HOME": str(spark_home),
             "SPARK_CONF_DIR": str(ROOT / "conf"),
-            "SPARK_LOCAL_DIRS": str(spark_folder),
+            "SPARK_LOCAL_DIRS": str(scratch),
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_DRIVER_PYTHON": sys.executable,
             "JAVA_HOME": str(find_java()),
@@ -189,7 +188,7 @@ class Submission:
             )
         elif code == REFUSED and not self._started_stack:
             _say("The local stack goes on, as before this run.")
-        elif others := [other for other in _live_runs() if other != run]:
+        elif others := [other for other in live_runs() if other != run]:
             _say(f"The local stack goes on: another job uses it (pid {others[0].stem}).")
         else:
             spent_s = time.monotonic() - self._signalled_at if self._signals else 0.0
@@ -200,49 +199,6 @@ class Submission:
         self._signalled_at = self._signalled_at or time.monotonic()
         self._signals.append(number)
         self._signalled.set()
-
-
-@contextlib.contextmanager
-def _registered() -> Iterator[Path]:
-    """A file that says that this run lives, so that another run's end does not take the stack away from it."""
-    RUNS.mkdir(parents=True, exist_ok=True)
-    live = {run.stem for run in _live_runs()}
-    for file in RUNS.iterdir():
-        if file.stem not in live:
-            file.unlink(missing_ok=True)
-    us = processes.identify(os.getpid())
-    run = RUNS / f"{us.pid}.run"
-    run.write_text(us.started)
-    try:
-        yield run
-    finally:
-        run.unlink(missing_ok=True)
-
-
-def _live_runs() -> list[Path]:
-    live = []
-    for file in RUNS.glob("*.run"):
-        with contextlib.suppress(FileNotFoundError):  # its run has just ended
-            if processes.is_alive(ProcessId(int(file.stem), file.read_text())):
-                live.append(file)
-    return live
-
-
-@contextlib.contextmanager
-def _spark_folder() -> Iterator[Path]:
-    """Spark's scratch folder, away with the run; a killed run's goes with the next."""
-    folders = stack.FOLDER / "spark"
-    live = {run.stem for run in _live_runs()}
-    for left in folders.glob("*"):
-        if left.name not in live:
-            shutil.rmtree(left, ignore_errors=True)
-    folder = folders / str(os.getpid())
-    shutil.rmtree(folder, ignore_errors=True)  # in a container, pids come again
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _driver(pid_file: Path) -> int | None:
