@@ -41,10 +41,11 @@ def test_the_services_are_the_way_of_the_data() -> None:
 def test_compose_accepts_the_file() -> None:
     """Where the compose plugin is installed, it reads the file without an error; no engine is asked."""
     plugin = shutil.which("docker") and subprocess.run(["docker", "compose", "version"], capture_output=True)
-    if plugin and plugin.returncode == 0:
-        command = ["docker", "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ))
-        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    if not plugin or plugin.returncode:
+        pytest.skip("docker has no compose plugin here")
+    command = ["docker", "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=dict(os.environ))
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_every_setting_reaches_the_containers() -> None:

@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from bars.parse import parse, valid
 from bars.sink import BARS, REJECTED, TRADES, create_tables, write_archive, write_bars
 from market import settings
 from market.bar import bars_of
-from market.trade import Rejected, Trade, read_record
+from market.trade import Rejected, Trade
 from tests.bars.frames import RECORD, bars_in, record, records
 from tests.bars.strategies import START_MS, trades
 from tests.elements import CASES, KAFKA_MS, TOLERANCE_MS
@@ -166,14 +167,21 @@ def test_the_archive_holds_every_element(spark: SparkSession, tmp_path: Path) ->
     pipeline.run()
     expected_trades, expected_rejected = [], []
     for offset, case in enumerate(CASES):
-        elements = read_record(case.value, KAFKA_MS, TOLERANCE_MS)
-        for index, element in enumerate(elements):
+        for index, element in enumerate(case.elements):
             if isinstance(element, Trade):
-                expected_trades.append((offset, index, element.trade_id, element.timestamp))
+                numbers = Decimal(element.price), Decimal(element.quantity)
+                expected_trades.append((offset, index, element.trade_id, element.timestamp, *numbers))
             elif isinstance(element, Rejected):
                 expected_rejected.append((offset, case.value, element.reason))
     stored = [
-        (row["offset"], row["index"], row["trade_id"], round(row["timestamp"].timestamp() * 1000))
+        (
+            row["offset"],
+            row["index"],
+            row["trade_id"],
+            round(row["timestamp"].timestamp() * 1000),
+            row["price"],
+            row["quantity"],
+        )
         for row in pipeline.rows(TRADES)
     ]
     refused = [
