@@ -20,7 +20,7 @@ from tests.bars.strategies import trades
 
 pytestmark = pytest.mark.spark
 
-MANY = settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def bars_by_spark(spark: SparkSession, some: list[Trade]) -> list[Bar]:

@@ -116,6 +116,7 @@ def test_a_job_that_does_not_end_is_ended(submit: Submit) -> None:
     assert submit.is_clear()
 
 
+@pytest.mark.long
 def test_a_stack_it_has_started_ends_with_it(submit: Submit) -> None:
     """Without KAFKA_BOOTSTRAP Kafka starts first, that is said, and Ctrl-C ends the job and then Kafka."""
     with submit.start_waiting(WAITS, bootstrap="") as run:
