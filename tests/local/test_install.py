@@ -24,11 +24,14 @@ SET_UP = "import sys; from pathlib import Path; from local.install import *; set
 
 # A `java` that is asked to fetch jars: writes one where Ivy would, after the file `go` has appeared beside it.
 FETCH = """#!{python}
-import pathlib, sys, time
+import pathlib, sys, threading, time
 here = pathlib.Path(__file__).parent
 (here / "asked").touch()
+deadline = time.monotonic() + 60
 while not (here / "go").exists():
-    time.sleep(0.02)
+    if time.monotonic() > deadline:
+        sys.exit("nobody said go within 60 s")
+    threading.Event().wait(0.02)
 pattern = sys.argv[sys.argv.index("-retrieve") + 1]
 target = pathlib.Path(pattern.replace("[conf]/[artifact]-[revision].[ext]", "spark/a.jar"))
 target.parent.mkdir(parents=True)
