@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder: relative paths in settings start here, from whichever folder a program is started."""
 
-SOURCES = ("simulator", "binance", "coinbase")
+SOURCES = ("simulator", "binance", "coinbase", "coinbase-advanced")
 QUERIES = ("bars", "archive")
 
 
@@ -116,7 +116,8 @@ class Settings:
     source: tuple[str, ...] = _setting(
         "",
         _some_of(*SOURCES, or_none=True),
-        "where trades come from: simulator, binance, coinbase, several by comma. Empty: simulator (local stack only)",
+        "where trades come from: simulator, binance, coinbase, coinbase-advanced, several by comma. "
+        "Empty: simulator (local stack only)",
     )
     symbols: tuple[str, ...] = _setting(
         "BTC-USD,ETH-USD,USDT-USD,BTC-USDT,ETH-USDT",
@@ -128,6 +129,31 @@ class Settings:
     replay_speed: float = _setting(
         "1", _number(0.001, 1e6, "max"), "speed of a replay: 1 keeps the recording's pace, max has no pauses"
     )
+
+    frame_queue: int = _setting(
+        "10000", _integer(1, 10**6), "frames read of one exchange that may wait to be mapped; then reading pauses"
+    )
+    records_in_flight: int = _setting(
+        "10000",
+        _integer(1, 10**6),
+        "records sent to Kafka that may wait for their acknowledgement; then mapping pauses",
+    )
+    hole_wait: int = _setting(
+        "2s", _duration_ms(0), "how long newer trades of a symbol wait for missing ones; then those follow late"
+    )
+    resume_window: int = _setting("1h", _duration_ms(1000), "how far back in the topic a starting producer reads")
+    resume_records: int = _setting("200000", _integer(1, 10**8), "records of the topic it reads then, at most")
+    spill_dir: str = _setting(
+        "spill", _some_text, "folder for what Kafka does not take (the local stack's lies in local/ under it)"
+    )
+    spill_limit_mb: int = _setting(
+        "1024", _integer(0, 10**7), "size of that folder in MiB, at most; then reading pauses. 0: nothing is kept there"
+    )
+    spill_after: int = _setting("5s", _duration_ms(100), "how long Kafka may take nothing before that folder is used")
+    metrics_port: int = _setting(
+        "9100", _integer(0, 65535), "port of the producer's metrics, the next free one where it is taken; 0: none"
+    )
+    max_poll_records: int = _setting("500", _integer(1, 10**6), "records the raw view fetches per poll, at most")
 
     simulator_host: str = _setting(
         "127.0.0.1", _some_text, "host of the simulated exchanges, where the producer finds them"
@@ -194,6 +220,11 @@ class Settings:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self._folder(self.checkpoint_dir)
+
+    @property
+    def spill(self) -> Path:
+        """Folder of what Kafka did not take."""
+        return self._folder(self.spill_dir)
 
     def _folder(self, setting: str) -> Path:
         folder = ROOT / Path(setting).expanduser()

@@ -119,6 +119,11 @@ def read_record(value: bytes | None, kafka_time_ms: int, tolerance_ms: int) -> l
     return [_read_element(element, kafka_time_ms + tolerance_ms) for element in elements]
 
 
+def is_symbol(value: object) -> bool:
+    """Whether a value is a symbol as trades bear it."""
+    return isinstance(value, str) and _is("symbol", value)
+
+
 def problem_of(trade: Trade, latest_ms: int) -> str | None:
     """Why a trade is not valid, or None; `latest_ms` is the latest time it may bear."""
     element = _read_element(trade._asdict(), latest_ms)

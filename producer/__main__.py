@@ -12,13 +12,14 @@ from typing import Any
 
 from market.settings import Settings, SettingsError, load
 from market.trade import EXCHANGES
-from producer import ProducerError, live, topics
-from producer.connect import connect
+from producer import ProducerError, live
+from producer.exchanges.venues import venues_of
 from producer.ledger import Ledger
-from producer.publish import Publisher
+from producer.publishing import topics
+from producer.publishing.connect import connect
+from producer.publishing.publish import Publisher
 from producer.replay import replay
 from producer.running import first_of, stop_on_signals
-from producer.venues import venues_of
 
 log = logging.getLogger("producer")
 

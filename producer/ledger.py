@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from market.trade import Trade
-from producer.ids import SeenIds
-from producer.outcome import Outcome
+from producer.completeness.ids import SeenIds
+from producer.exchanges.outcome import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ import aiohttp
 
 from market.trade import Heartbeat
 from producer import ProducerError
-from producer.feed import REFUSALS, Feed, FeedRefusedError, delays
+from producer.exchanges.outcome import Outcome, read
+from producer.exchanges.venues import Clock, Venue, chosen, listed
+from producer.feeds.feed import REFUSALS, Feed, FeedRefusedError, delays
 from producer.ledger import Ledger
-from producer.outcome import Outcome, read
-from producer.publish import Publisher
-from producer.venues import Clock, Venue, chosen, listed
+from producer.publishing.publish import Publisher
 
 log = logging.getLogger(__name__)
 

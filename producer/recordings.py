@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from market.trade import Reason
-from producer import ProducerError, binance, coinbase
-from producer.outcome import Outcome, message_of
-from producer.venues import protocol_of, symbol_of
+from producer import ProducerError
+from producer.exchanges import binance, coinbase
+from producer.exchanges.outcome import Outcome, message_of
+from producer.exchanges.venues import protocol_of, symbol_of
 
 _RECEIVED_NS = re.compile(rb"([0-9]{19}) (?=[{\[])")
 _RECEIVED_S = re.compile(rb"([0-9]{9,11})(?:[.]([0-9]+))?: (?=[{\[])")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from market.trade import Heartbeat, Trade
 from producer.ledger import Ledger
-from producer.publish import Publisher
+from producer.publishing.publish import Publisher
 from producer.recordings import RecordingError, entries
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ FOREIGN = {
     "market": {"dotenv"},
     "simulator": {"aiohttp", "numpy"},
     "local": set[str](),
-    "producer": {"aiohttp", "crc32c", "kafka", "websockets"},
+    "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "prometheus_client", "rich", "websockets"},
 }
 """Packages of others that these may import, beside the standard library: only `bars` and `jobs` know Spark."""
 
@@ -36,7 +36,7 @@ BEFORE_INSTALL = ("install", "jars", "java", "processes")
 
 def modules(package: str) -> list[Path]:
     """The package's source files."""
-    return sorted((ROOT / package).glob("*.py"))
+    return sorted((ROOT / package).rglob("*.py"))
 
 
 def imported(file: Path) -> set[str]:

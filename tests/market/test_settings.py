@@ -70,7 +70,7 @@ def test_durations_have_a_number_and_a_unit(text: str, milliseconds: int) -> Non
         ("REPLAY_SPEED", "fast", "a number from 0.001 to 1e+06 or max"),
         ("BAR_FORMAT", "Delta", "one of delta, parquet"),
         ("QUERIES", "bars,amend", "one or more of bars, archive, separated by commas"),
-        ("SOURCE", "kraken", "one or more of simulator, binance, coinbase, separated by commas"),
+        ("SOURCE", "kraken", "one or more of simulator, binance, coinbase, coinbase-advanced, separated by commas"),
         (
             "WATERMARK_DELAY",
             "0s",
@@ -129,7 +129,7 @@ def test_beside_a_kafka_of_ones_own_a_source_has_to_be_named() -> None:
         _ = own.sources
     assert str(error.value) == (
         "SOURCE is not set, and KAFKA_BOOTSTRAP=host:9092 is not the local stack; "
-        "say where its trades shall come from: simulator, binance, coinbase, several by comma"
+        "say where its trades shall come from: simulator, binance, coinbase, coinbase-advanced, several by comma"
     )
     assert settings(KAFKA_BOOTSTRAP="host:9092", SOURCE="coinbase").sources == ("coinbase",)
     assert own.bootstrap == "host:9092"

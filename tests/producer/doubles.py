@@ -12,7 +12,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.future import Future
 
 from market.trade import Trade
-from producer.publish import Publisher
+from producer.publishing.publish import Publisher
 
 WITHIN_S = 10.0
 

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from producer import live
-from producer.feed import FeedRefusedError
+from producer.exchanges.venues import BINANCE, COINBASE, Venue
+from producer.feeds.feed import FeedRefusedError
 from producer.ledger import Ledger
-from producer.venues import BINANCE, COINBASE, Venue
 from tests.producer.doubles import ScriptedKafka, publisher, until
 
 WITHIN_S = 10.0

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from market.settings import ROOT
-from producer import topics
+from producer.publishing import topics
 from tests.producer.doubles import elements
 from tests.support import eventually, free_ports
 

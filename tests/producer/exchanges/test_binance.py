@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from market.trade import Reason, Trade
-from producer import binance
-from producer.outcome import Outcome, read
+from producer.exchanges import binance
+from producer.exchanges.outcome import Outcome, read
 
 LATEST_MS = 1_800_000_000_000
 

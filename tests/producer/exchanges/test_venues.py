@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from producer.venues import chosen, listed, symbol_of, venues_of
+from producer.exchanges.venues import chosen, listed, symbol_of, venues_of
 
 
 @pytest.mark.parametrize("name", ["BTC-USD", "BTCUSD", "btcusd", "btc-usd", "BTC/USD", "btc_usd"])

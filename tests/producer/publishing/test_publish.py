@@ -10,9 +10,9 @@ import pytest
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from market.trade import Heartbeat
-from producer import publish, topics
-from producer.connect import connect
-from producer.publish import LostRecordsError, Publisher
+from producer.publishing import publish, topics
+from producer.publishing.connect import connect
+from producer.publishing.publish import LostRecordsError, Publisher
 from tests.producer.doubles import ScriptedKafka, publisher, records, trade, until
 
 ELEMENT = {

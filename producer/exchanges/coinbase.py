@@ -16,7 +16,7 @@ from datetime import date
 from typing import Any
 
 from market.trade import Trade
-from producer.outcome import NOT_A_TIME, Message, Outcome, integer, judged, kind_of, numeral, side, text
+from producer.exchanges.outcome import NOT_A_TIME, Message, Outcome, integer, judged, kind_of, numeral, side, text
 
 CHANNELS = ("matches", "heartbeat")
 PRODUCTS_PER_CONNECTION = 500

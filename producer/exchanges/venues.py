@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from market.trade import SYMBOL
-from producer import binance, coinbase
-from producer.feed import Patience
-from producer.outcome import Mapper
+from producer.exchanges import binance, coinbase
+from producer.exchanges.outcome import Mapper
+from producer.feeds.feed import Patience
 
 
 class Clock(NamedTuple):

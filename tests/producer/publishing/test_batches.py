@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from market.trade import Trade
-from producer.batches import Batches
+from producer.publishing.batches import Batches
 from producer.replay import Barrier, Pace
 
 

@@ -17,7 +17,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from market.trade import Reason, Trade
-from producer.outcome import NOT_A_TIME, UNKNOWN, Message, Outcome, integer, judged, kind_of, numeral, side, text
+from producer.exchanges.outcome import (
+    NOT_A_TIME,
+    UNKNOWN,
+    Message,
+    Outcome,
+    integer,
+    judged,
+    kind_of,
+    numeral,
+    side,
+    text,
+)
 
 STREAMS_PER_CONNECTION = 1024
 CONTROL_INTERVAL_S = 0.3

@@ -23,7 +23,7 @@ from kafka.producer.future import RecordMetadata
 
 from market.trade import Heartbeat, Trade
 from producer import ProducerError
-from producer.batches import Batches
+from producer.publishing.batches import Batches
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from itertools import islice, pairwise
 import pytest
 from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve
 
-from producer.feed import Feed, FeedRefusedError, Patience, delays
+from producer.feeds.feed import Feed, FeedRefusedError, Patience, delays
 
 QUICK = Patience(silence_s=0.2, connect_s=5, first_delay_s=0.01, longest_delay_s=0.02, session_s=30)
 WITHIN_S = 10.0

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market.trade import Reason, Trade
-from producer import coinbase
-from producer.outcome import Outcome, read
+from producer.exchanges import coinbase
+from producer.exchanges.outcome import Outcome, read
 
 LATEST_MS = 1_800_000_000_000
 

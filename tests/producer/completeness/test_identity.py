@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.trade import problem_of
-from producer.ids import SeenIds
+from producer.completeness.ids import SeenIds
+from producer.exchanges.outcome import Mapper, read
+from producer.exchanges.venues import BINANCE, COINBASE
 from producer.ledger import Ledger
-from producer.outcome import Mapper, read
-from producer.venues import BINANCE, COINBASE
 
 LATEST_MS = 1_800_000_000_000
 FRAMES: dict[str, tuple[str, Mapper, dict[str, Any]]] = {
