@@ -15,6 +15,7 @@ from market.settings import ROOT
 ALLOWED = {
     "market": set[str](),
     "producer": {"market"},
+    "consumer": {"market"},
     "bars": {"market"},
     "simulator": {"market.settings"},
     "local": {"market"},
@@ -26,6 +27,7 @@ FOREIGN = {
     "market": {"dotenv"},
     "simulator": {"aiohttp", "numpy"},
     "local": set[str](),
+    "consumer": {"kafka"},
     "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "prometheus_client", "rich", "websockets"},
 }
 """Packages of others that these may import, beside the standard library: only `bars` and `jobs` know Spark."""
