@@ -46,7 +46,7 @@ class Broker:
         if self._formatted.exists():
             return
         shutil.rmtree(self.folder / "data", ignore_errors=True)
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = _cluster_id()
         done = subprocess.run(
             [
                 *_java("-XX:TieredStopAtLevel=1"),
@@ -88,6 +88,14 @@ class Broker:
     def _formatted(self) -> Path:
         """The cluster's id, written when the data folder is complete."""
         return self.folder / "formatted"
+
+
+def _cluster_id() -> str:
+    """A new id, as Kafka makes its own: none begins with a dash, which would read as an option."""
+    while True:
+        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not cluster.startswith("-"):
+            return cluster
 
 
 def _java(*options: str) -> list[str | Path]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+
+from local import broker
 
 pytestmark = pytest.mark.e2e
 
@@ -31,6 +35,13 @@ def test_it_keeps_records_for_a_consumer_group(kafka: str, topic: str) -> None:
     finally:
         consumer.close()
     assert seen == values
+
+
+def test_an_id_that_reads_as_an_option_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in 64 would begin with a dash, and Kafka's formatting tool takes that for an option."""
+    ids = iter([uuid.UUID(int=0xFB << 120), uuid.UUID(int=1)])
+    monkeypatch.setattr(broker.uuid, "uuid4", lambda: next(ids))
+    assert broker._cluster_id() == "AAAAAAAAAAAAAAAAAAAAAQ"
 
 
 def test_it_does_not_create_topics_by_itself(kafka: str) -> None:
