@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("pyspark", "delta-spark", "kafka-python", "websockets", "deltalake")
+PACKAGES = ("pyspark", "delta-spark", "kafka-python", "crc32c", "msgspec", "websockets", "deltalake")
 
 
 def write(name: str, figures: Mapping[str, Any], *, settings: Mapping[str, Any]) -> Path:

@@ -91,7 +91,7 @@ def _producer(settings: Settings, folder: Path) -> list[Part]:
             log="producer.log",
             # It has no port; wrong settings end it at once, and a source that is down it waits for, as it should.
             is_ready=lambda seconds: seconds > _SETTLED_S,
-            stop_s=8.0,
+            stop_s=10.0,
         )
     ]
 

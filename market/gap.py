@@ -5,7 +5,11 @@
      "before":1762702223100}
 
 A range is reported `open` when it could not be filled while newer trades waited for it, and later, in one piece or in
-several, `filled` or `lost`. What is open is what was open, less what was filled or lost since.
+several, `filled` or `lost`. What is open is what was open, less what was filled or lost since; a lost trade that came
+after all is `filled` too. `filled` is written when the trades are safe in the topic.
+
+Where a record begins and what went before cannot be had, the one id before its first trade is `lost`, with a cause that
+begins "the record begins here": it marks the edge, for how much is missing before it nobody knows.
 """
 
 from __future__ import annotations

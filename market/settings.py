@@ -142,7 +142,7 @@ class Settings:
         "2s", _duration_ms(0), "how long newer trades of a symbol wait for missing ones; then those follow late"
     )
     resume_window: int = _setting("1h", _duration_ms(1000), "how far back in the topic a starting producer reads")
-    resume_records: int = _setting("200000", _integer(1, 10**8), "records of the topic it reads then, at most")
+    resume_records: int = _setting("50000", _integer(1, 10**8), "records of the topic it reads then, at most")
     spill_dir: str = _setting(
         "spill", _some_text, "folder for what Kafka does not take (the local stack's lies in local/ under it)"
     )

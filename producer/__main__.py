@@ -6,24 +6,31 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from market.gap import TOPIC_SUFFIX
 from market.settings import Settings, SettingsError, load
 from market.trade import EXCHANGES
-from producer import ProducerError, live
+from producer import ProducerError, metrics
+from producer.completeness import resume
+from producer.completeness.resume import Tail
 from producer.exchanges.venues import venues_of
 from producer.ledger import Ledger
+from producer.live import Live
 from producer.publishing import topics
+from producer.publishing.apart import apart
 from producer.publishing.connect import connect
 from producer.publishing.publish import Publisher
+from producer.publishing.spill import Spill
 from producer.replay import replay
 from producer.running import first_of, stop_on_signals
+from producer.status import Status
 
 log = logging.getLogger("producer")
 
-_REPORT_S = 10.0
 INTERRUPTED = 130
 """Exit code of a replay that was stopped before its end: what comes after it should not count on it."""
 _FLUSH_S = 6.0
@@ -43,7 +50,9 @@ def main() -> int:
     logging.getLogger("websockets").setLevel(logging.WARNING)
     try:
         if arguments.create_topics:
-            print(topics.create(settings.bootstrap, settings.kafka_topic, partitions=settings.kafka_partitions))
+            print(
+                *topics.create(settings.bootstrap, settings.kafka_topic, partitions=settings.kafka_partitions), sep="\n"
+            )
             return 0
         return asyncio.run(_run(settings, sources, arguments))
     except ProducerError as error:
@@ -53,52 +62,78 @@ def main() -> int:
 
 async def _run(settings: Settings, sources: tuple[str, ...], arguments: argparse.Namespace) -> int:
     stop = stop_on_signals()
+    topic, gaps_topic = settings.kafka_topic, settings.kafka_topic + TOPIC_SUFFIX
     linger_ms = settings.linger_ms if settings.batch_size == 1 else 0  # a batch has lingered already
-    connected = await first_of(stop, connect(settings.bootstrap, settings.kafka_topic, linger_ms=linger_ms))
-    if connected is None:
+    to_kafka = partial(connect, settings.bootstrap, topic, gaps_topic, linger_ms=linger_ms)
+    spill = None
+    if settings.spill_limit_mb and not arguments.replay:  # a replay waits for Kafka, its trades are on disk already
+        spill = Spill(settings.spill, topic, limit_bytes=settings.spill_limit_mb * 2**20)
+    session = await first_of(stop, to_kafka())
+    if session is None:
         return 0
-    publisher = Publisher(connected, settings.kafka_topic, batch_size=settings.batch_size, linger_ms=settings.linger_ms)
+    publisher = Publisher(
+        to_kafka,
+        session,
+        topic,
+        batch_size=settings.batch_size,
+        linger_ms=settings.linger_ms,
+        records_in_flight=settings.records_in_flight,
+        spill=spill,
+        stall_s=settings.spill_after / 1000,
+    )
     ledger = Ledger()
-    work = _work(settings, sources, arguments, publisher, ledger)
+    status = Status(ledger, publisher, spill)
     interrupted = False
     try:
-        await first_of(stop, work, publisher.watch(), _report(ledger, publisher))
+        if arguments.replay:
+            work = _replay(settings, arguments, publisher, ledger)
+        else:
+            simulator = f"{settings.simulator_host}:{settings.simulator_port}"
+            venues = [venue for source in sources for venue in venues_of(source, simulator=simulator)]
+            tail = await first_of(stop, _tail(settings, gaps_topic, [venue.exchange for venue in venues]))
+            if tail is None:
+                return 0
+            live = Live(venues, settings, publisher, ledger, tail)
+            status = Status(ledger, publisher, spill, live)
+            work = live.run(spill.leftovers() if spill else (), spill.forget if spill else None)
+        with metrics.served(settings.metrics_port, status.from_another_thread()):
+            await first_of(stop, work, publisher.watch(), status.tell())
         interrupted = bool(arguments.replay) and stop.is_set()
     finally:
         try:
             await publisher.close(_FLUSH_S)
         finally:
-            log.info("%s; %s", ledger.report(publisher.published, publisher.unacknowledged), ledger.details())
+            log.info("%s", status.last_line())
     return INTERRUPTED if interrupted else 0
 
 
-def _work(
-    settings: Settings, sources: tuple[str, ...], arguments: argparse.Namespace, publisher: Publisher, ledger: Ledger
-) -> Coroutine[Any, Any, None]:
-    if arguments.replay:
-        return replay(
-            arguments.replay,
-            publisher=publisher,
-            ledger=ledger,
-            speed=settings.replay_speed,
-            close=arguments.close,
-            exchange=arguments.venue,
-            symbol=arguments.symbol,
+async def _tail(settings: Settings, gaps_topic: str, exchanges: Sequence[str]) -> Tail:
+    """What the topic holds already. Reading it blocks, so a thread of its own does."""
+    return await apart(
+        partial(
+            resume.tail,
+            settings.bootstrap,
+            settings.kafka_topic,
+            gaps_topic,
+            window_ms=settings.resume_window,
+            records=settings.resume_records,
+            exchanges=exchanges,
         )
-    simulator = f"{settings.simulator_host}:{settings.simulator_port}"
-    return live.run(
-        [venue for source in sources for venue in venues_of(source, simulator=simulator)],
-        symbols=settings.symbols,
-        publisher=publisher,
-        ledger=ledger,
-        tolerance_ms=settings.future_tolerance,
     )
 
 
-async def _report(ledger: Ledger, publisher: Publisher) -> None:
-    while True:
-        await asyncio.sleep(_REPORT_S)
-        log.info("%s", ledger.report(publisher.published, publisher.unacknowledged))
+def _replay(
+    settings: Settings, arguments: argparse.Namespace, publisher: Publisher, ledger: Ledger
+) -> Coroutine[Any, Any, None]:
+    return replay(
+        arguments.replay,
+        publisher=publisher,
+        ledger=ledger,
+        speed=settings.replay_speed,
+        close=arguments.close,
+        exchange=arguments.venue,
+        symbol=arguments.symbol,
+    )
 
 
 def _arguments() -> argparse.Namespace:

@@ -1,220 +1,214 @@
-"""Exchanges, live: what they list, the feeds of what is wanted, and the heartbeats that tell how far each has come."""
+"""Exchanges, live: what they list, what of it is wanted, and one `Source` for each, of which none stops another."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from typing import Any, Never
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Never
 
 import aiohttp
 
-from market.trade import Heartbeat
+from market.gap import read_gap
+from market.settings import Settings
+from market.trade import Trade, read_record
 from producer import ProducerError
-from producer.exchanges.outcome import Outcome, read
-from producer.exchanges.venues import Clock, Venue, chosen, listed
-from producer.feeds.feed import REFUSALS, Feed, FeedRefusedError, delays
+from producer.completeness.resume import Tail
+from producer.completeness.sequence import Sequences
+from producer.exchanges.outcome import Outcome
+from producer.exchanges.venues import Venue, chosen, listed, symbol_of
+from producer.feeds.feed import FeedRefusedError, delays
+from producer.feeds.rest import Rest, RestError, RestRefusedError
 from producer.ledger import Ledger
+from producer.metrics import Sample
 from producer.publishing.publish import Publisher
+from producer.publishing.record import Record
+from producer.publishing.spill import Leftover
+from producer.running import together
+from producer.source import Source
 
 log = logging.getLogger(__name__)
 
-_REST_TIMEOUT = aiohttp.ClientTimeout(total=15)
-BEAT_S = 1.0
-"""Seconds between two heartbeats of an exchange."""
-_MARGIN_MS = 1_000
-"""An exchange's clock may run ahead of trades on their way; up to 214 ms were recorded."""
-_CLOCK_AGE_S = 600.0
-_CLOCK_RETRY_S = 10.0
-
-_REST_ERRORS = (aiohttp.ClientError, TimeoutError, LookupError, TypeError, ValueError)
+_LISTINGS_PER_MINUTE = 240
+"""A listing weighs 20 of the 4,800 that we may ask of Binance in a minute, and at most 2 of 480 at Coinbase."""
+_ANY_TIME_MS = 2**60  # what was taken once was valid, be its time ever so late
 
 
 class NothingToReadError(ProducerError):
     """None of the wanted symbols is traded at any of the sources."""
 
 
-async def run(
-    venues: Sequence[Venue], *, symbols: Sequence[str], publisher: Publisher, ledger: Ledger, tolerance_ms: int
-) -> Never:
-    """Publish the trades of some venues for ever. Of simulated ones all symbols, of real ones those in `symbols`.
-
-    Raises `NothingToReadError`, `FeedRefusedError` and `LostRecordsError`.
-    """
-    async with aiohttp.ClientSession(timeout=_REST_TIMEOUT) as rest:
-        listings = await asyncio.gather(*(_listing(venue, rest) for venue in venues))
-        products = _products(venues, listings, symbols)
-        markets = [
-            _Market(venue, products[venue.exchange], rest, publisher, ledger, tolerance_ms)
-            for venue in venues
-            if products[venue.exchange]
-        ]
-        tasks = [asyncio.create_task(task) for market in markets for task in market.tasks()]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-    raise AssertionError("feeds run for ever")
-
-
-class _Market:
-    """The feeds of one venue, and its clock."""
+class Live:
+    """The exchanges of some venues, read until the program is stopped."""
 
     def __init__(
-        self,
-        venue: Venue,
-        products: Sequence[str],
-        rest: aiohttp.ClientSession,
-        publisher: Publisher,
-        ledger: Ledger,
-        tolerance_ms: int,
+        self, venues: Sequence[Venue], settings: Settings, publisher: Publisher, ledger: Ledger, tail: Tail
     ) -> None:
-        self._venue = venue
-        self._rest = rest
+        """`tail`: what the topic holds already."""
+        self._venues = venues
+        self._settings = settings
         self._publisher = publisher
         self._ledger = ledger
-        self._tolerance_ms = tolerance_ms
-        step = venue.protocol.products_per_connection
-        parts = [products[start : start + step] for start in range(0, len(products), step)]
-        self._clocks = [0] * len(parts)  # the latest time each feed's frames told
-        self._feeds = [self._feed(number, part) for number, part in enumerate(parts)]
-        self._offset: _Offset | None = None
-        self._asked_s = float("-inf")
+        self._sources: list[Source] = []
+        self._sequences: dict[str, Sequences] = {}
+        for exchange in dict.fromkeys(venue.exchange for venue in venues):
+            self._sequences[exchange] = Sequences(wait_s=settings.hole_wait / 1000)
+            tail.restore(exchange, self._sequences[exchange])
 
-    def tasks(self) -> list[Any]:
-        """What runs for ever."""
-        return [*(feed.run() for feed in self._feeds), self._beat()]
+    @property
+    def waiting(self) -> int:
+        """Trades that wait for missing ones."""
+        return sum(sequences.waiting for sequences in self._sequences.values())
 
-    def _feed(self, number: int, products: Sequence[str]) -> Feed:
-        venue = self._venue
-        protocol = venue.protocol
+    def samples(self) -> Iterator[Sample]:
+        """What the metrics say of the exchanges."""
+        for source in self._sources:
+            yield from source.samples()
 
-        async def receive(frame: str | bytes) -> None:
-            latest_ms = time.time_ns() // 1_000_000 + self._tolerance_ms
-            outcome = read(frame, protocol.outcome_of, exchange=venue.exchange, latest_ms=latest_ms)
-            if outcome.is_retold and outcome.trades and not self._ledger.follows(outcome.trades[0]):
-                # The trade before the first that we read: it may be minutes old, and alone in its second.
-                outcome = Outcome(passed_over="trade whose forerunner is not known")
-            for trade in self._ledger.enter(venue.exchange, outcome, frame):
-                self._publisher.trade(trade)
-            if outcome.clock_ms is not None:
-                self._clocks[number] = max(self._clocks[number], outcome.clock_ms)
-            if self._publisher.full:
-                await self._publisher.room()
+    async def run(self, leftovers: Iterable[Leftover] = (), forget: Callable[[Path], None] | None = None) -> Never:
+        """Publish what an earlier run left on disk, then what the exchanges send, for ever.
 
-        return Feed(
-            f"{venue.exchange}" if number == 0 else f"{venue.exchange} {number + 1}",
-            venue.stream_base + protocol.stream_path,
-            greetings=protocol.subscriptions(products),
-            greeting_interval_s=protocol.greeting_interval_s,
-            receive=receive,
-            patience=protocol.patience,
-        )
+        `forget` is told of each file of it that is safe in Kafka. Of simulated exchanges all symbols are read, of real
+        ones those in SYMBOLS.
 
-    async def _beat(self) -> Never:
-        """A heartbeat each second, of a time up to which every trade of this exchange is safe in Kafka."""
-        last_ms = 0
-        while True:
-            await asyncio.sleep(BEAT_S)
-            try:
-                time_ms = await self._safe_time_ms()
-            except ConnectionError as error:
-                log.debug("no heartbeat: %s", error)
-                continue
-            if time_ms > last_ms:  # a clock that stands is an exchange that is silent
-                await self._publisher.acknowledged()
-                self._publisher.heartbeat(Heartbeat(self._venue.exchange, time_ms))
-                last_ms = time_ms
+        An exchange that refuses us is told of and left out. Raises `NothingToReadError`, or the `FeedRefusedError` of
+        an exchange, when none is left, and `LostRecordsError`.
+        """
+        if forget:
+            await self._take_over(leftovers, forget)
+        groups: dict[str, list[Venue]] = {}
+        for venue in self._venues:
+            groups.setdefault(venue.exchange, []).append(venue)
+        choice = _Choice(self._settings.symbols, groups)
+        async with aiohttp.ClientSession() as session:
+            refusals = await together(*(self._exchange(venues, session, choice) for venues in groups.values()))
+        raise next((refusal for refusal in refusals if refusal), choice.nothing())
 
-    async def _safe_time_ms(self) -> int:
-        """A time of the exchange up to which we have received everything. Raises `ConnectionError`."""
-        for feed in self._feeds:
-            if not feed.connected:
-                raise ConnectionError(f"{feed.name} is not connected")
-        clock = self._venue.protocol.clock
-        if clock is None:
-            return min(self._clocks) - _MARGIN_MS
-        offset = await self._current_offset(clock)
-        asked_ms = offset.time_ms(time.monotonic())
-        for feed in self._feeds:
-            await feed.settle()
-        return asked_ms - _MARGIN_MS
+    async def _take_over(self, leftovers: Iterable[Leftover], forget: Callable[[Path], None]) -> None:
+        """Publish what an earlier run left on disk. It goes the same way as live trades, so that no id goes twice."""
+        marks = []
+        for leftover in leftovers:
+            log.info("publishing %d records that an earlier run left in %s", len(leftover.records), leftover.mark)
+            for record in leftover.records:
+                self._republish(record)
+                if self._publisher.full:
+                    await self._publisher.room()
+            marks.append(leftover.mark)
+        for exchange, sequences in self._sequences.items():
+            self._publish(exchange, sequences.due(float("inf")))
+        await self._publisher.acknowledged()
+        for mark in marks:
+            forget(mark)
 
-    async def _current_offset(self, clock: Clock) -> _Offset:
-        """The exchange's clock against ours, measured at each connection and every ten minutes."""
-        sessions, now_s = [feed.session for feed in self._feeds], time.monotonic()
-        offset = self._offset
-        if offset and offset.sessions == sessions and now_s - offset.read_s < _CLOCK_AGE_S:
-            return offset
-        if now_s - self._asked_s < _CLOCK_RETRY_S:
-            raise ConnectionError(f"{self._venue.exchange}: the clock is not known yet")
-        self._asked_s = now_s
+    def _republish(self, record: Record) -> None:
+        gap = read_gap(record.value)
+        if gap is not None:
+            self._publisher.gap(gap)
+            return
+        for element in read_record(record.value, 0, _ANY_TIME_MS):
+            if isinstance(element, Trade):
+                self._ledger.count(element.exchange, Outcome(trades=(element,)), record.value)
+                sequences = self._sequences.get(element.exchange)
+                if sequences is None:
+                    self._publish(element.exchange, [element])
+                    continue
+                doubled = sequences.duplicates
+                self._publish(element.exchange, sequences.take(element, time.monotonic()))
+                self._ledger.doubled(element.exchange, sequences.duplicates - doubled)
+
+    def _publish(self, exchange: str, trades: Sequence[Trade]) -> None:
+        self._ledger.new(exchange, len(trades))
+        for trade in trades:
+            self._publisher.trade(trade)
+
+    async def _exchange(
+        self, venues: Sequence[Venue], session: aiohttp.ClientSession, choice: _Choice
+    ) -> FeedRefusedError | None:
+        """Read one exchange for ever; why it refuses us, or None where nothing of it is wanted."""
+        venue = venues[0]
+        budget = venue.protocol.history.weight_per_minute
+        rest = Rest(session, venue.rest_base, name=venue.exchange, weight_per_minute=budget)
         try:
-            server_ms = clock.time_ms_of(await _fetched(self._rest, self._venue.rest_base + clock.path))
-        except (*_REST_ERRORS, FeedRefusedError) as error:
-            log.warning("%s: no heartbeats, for its clock cannot be read: %r", self._venue.exchange, error)
-            raise ConnectionError(f"{self._venue.exchange}: the clock cannot be read") from error
-        self._offset = _Offset(sessions, server_ms, time.monotonic())
-        return self._offset
+            products = choice.of(venue.exchange, await _listing(venue, rest))
+            if not products:
+                return None
+            source = Source(
+                venues,
+                products,
+                self._sequences[venue.exchange],
+                rest=rest,
+                publisher=self._publisher,
+                ledger=self._ledger,
+                tolerance_ms=self._settings.future_tolerance,
+                frame_queue=self._settings.frame_queue,
+            )
+            self._sources.append(source)
+            await source.run()
+        except FeedRefusedError as refusal:
+            log.error("%s is left out: %s", venue.exchange, refusal)
+            choice.without(venue.exchange)
+            return refusal
 
 
-class _Offset:
-    """The exchange's time when its answer had arrived: its clock has been at least there at that moment."""
+class _Choice:
+    """Which products to read of each exchange, and what is to be said of SYMBOLS once every exchange has answered."""
 
-    def __init__(self, sessions: list[int], server_ms: int, read_s: float) -> None:
-        self.sessions = sessions
-        self.read_s = read_s
-        self._server_ms = server_ms
+    def __init__(self, symbols: Sequence[str], groups: Mapping[str, Sequence[Venue]]) -> None:
+        self._symbols = symbols
+        self._sources = {exchange: [venue.source for venue in venues] for exchange, venues in groups.items()}
+        self._silent = set(groups)
+        self._listings: dict[str, Mapping[str, str]] = {}
+        self._refused: set[str] = set()  # sources, of which it is told already
 
-    def time_ms(self, now_s: float) -> int:
-        return self._server_ms + int((now_s - self.read_s) * 1000)
+    def of(self, exchange: str, listing: Mapping[str, str]) -> dict[str, str]:
+        """The wanted products of an exchange that lists these, by symbol: all of a simulated one."""
+        sources = self._sources[exchange]
+        if "simulator" in sources:
+            products = list(listing.values())
+        else:
+            listings = dict.fromkeys(sources, listing)
+            self._listings |= listings
+            taken, _ = chosen(self._symbols, listings)
+            products = list(dict.fromkeys(product for names in taken.values() for product in names))
+        shown = ", ".join(products[:20]) + (" …" if len(products) > 20 else "")
+        log.info("%s: %d symbols: %s", exchange, len(products), shown)
+        self._answered(exchange)
+        return {symbol_of(product): product for product in products}
 
+    def without(self, exchange: str) -> None:
+        """An exchange gives no answer, and never will."""
+        if exchange in self._silent:
+            self._refused.update(self._sources[exchange])
+        self._answered(exchange)
 
-def _products(
-    venues: Sequence[Venue], listings: Sequence[dict[str, str]], symbols: Sequence[str]
-) -> dict[str, list[str]]:
-    """The products to read, by exchange."""
-    products = {
-        venue.exchange: list(listing.values())
-        for venue, listing in zip(venues, listings, strict=True)
-        if venue.source == "simulator"
-    }
-    real = {
-        venue.source: listing for venue, listing in zip(venues, listings, strict=True) if venue.source != "simulator"
-    }
-    if real:
-        taken, complaints = chosen(symbols, real)
-        products.update(taken)  # a real source bears its exchange's name
-        for complaint in complaints:
-            log.warning("SYMBOLS: %s", complaint)
-    for exchange, names in products.items():
-        log.info("%s: %d symbols: %s", exchange, len(names), ", ".join(names[:20]) + (" …" if len(names) > 20 else ""))
-    if not any(products.values()):
-        raise NothingToReadError(
-            f"none of SYMBOLS={','.join(symbols)} is traded at {', '.join(products)}; "
+    def nothing(self) -> NothingToReadError:
+        """The error for when nothing is left to read."""
+        return NothingToReadError(
+            f"none of SYMBOLS={','.join(self._symbols)} is traded at {', '.join(self._sources)}; "
             "name symbols as the exchange lists them, such as binance:BTCUSDT or coinbase:BTC-USD"
         )
-    return products
+
+    def _answered(self, exchange: str) -> None:
+        if exchange in self._silent:
+            self._silent.remove(exchange)
+            if not self._silent and self._listings:
+                sources = [source for sources in self._sources.values() for source in sources]
+                listings = {source: self._listings[source] for source in sources if source in self._listings}
+                symbols = [entry for entry in self._symbols if entry.rpartition(":")[0].lower() not in self._refused]
+                for complaint in chosen(symbols, listings)[1]:
+                    log.warning("SYMBOLS: %s", complaint)
 
 
-async def _listing(venue: Venue, rest: aiohttp.ClientSession) -> dict[str, str]:
+async def _listing(venue: Venue, rest: Rest) -> dict[str, str]:
     """What a venue trades, by symbol. Tries again until it answers; raises `FeedRefusedError` where it never will."""
-    url = venue.rest_base + venue.protocol.listing_path
+    weight = venue.protocol.history.weight_per_minute // _LISTINGS_PER_MINUTE
     for pause_s in delays(venue.protocol.patience):
         try:
-            return listed(venue.protocol.products_of(await _fetched(rest, url)))
-        except _REST_ERRORS as error:
-            log.warning("%s: no list of symbols from %s (%r); again in %.1f s", venue.exchange, url, error, pause_s)
+            answer = await rest.get(venue.protocol.listing_path, weight=weight)
+            return listed(venue.protocol.products_of(answer), venue.protocol.alias_of)
+        except (RestError, RestRefusedError, LookupError, TypeError) as error:
+            log.warning("%s: no list of symbols (%s); again in %.1f s", venue.exchange, error, pause_s)
             await asyncio.sleep(pause_s)
     raise AssertionError("delays never end")
-
-
-async def _fetched(rest: aiohttp.ClientSession, url: str) -> Any:
-    async with rest.get(url) as response:
-        if response.status in REFUSALS:
-            raise FeedRefusedError(f"{url} answered HTTP {response.status}: {REFUSALS[response.status]}")
-        response.raise_for_status()
-        return await response.json(content_type=None)

@@ -13,13 +13,13 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from market.trade import Reason
 from producer import ProducerError
-from producer.exchanges import binance, coinbase
+from producer.exchanges import advanced, binance, coinbase
 from producer.exchanges.outcome import Outcome, message_of
-from producer.exchanges.venues import protocol_of, symbol_of
+from producer.exchanges.venues import mapper_of, symbol_of
 
 _RECEIVED_NS = re.compile(rb"([0-9]{19}) (?=[{\[])")
 _RECEIVED_S = re.compile(rb"([0-9]{9,11})(?:[.]([0-9]+))?: (?=[{\[])")
@@ -44,7 +44,26 @@ class Entry(NamedTuple):
     """When it was received; else the time of the trade in it."""
 
 
-def entries(path: Path, *, exchange: str | None, symbol: str | None, latest_ms: int) -> Iterator[Entry]:
+class Reading:
+    """How far a file has been read, in bytes as they lie on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.size = path.stat().st_size
+        self._file: IO[bytes] | None = None
+
+    @property
+    def done(self) -> int:
+        """Bytes read so far."""
+        return self.size if self._file is None or self._file.closed else self._file.tell()
+
+    def begin(self, file: IO[bytes]) -> None:
+        """It is this open file that is read."""
+        self._file = file
+
+
+def entries(
+    path: Path, *, exchange: str | None, symbol: str | None, latest_ms: int, reading: Reading | None = None
+) -> Iterator[Entry]:
     """The elements of one file, in order.
 
     `exchange` None: recognised by the content. `symbol` is that of an archive; None: it is in the file's name. Raises
@@ -54,22 +73,22 @@ def entries(path: Path, *, exchange: str | None, symbol: str | None, latest_ms: 
     if first is None:
         raise RecordingError(f"{path} is empty")
     if _ROW.match(first):
-        yield from _archive(path, exchange or "binance", _symbol(path, symbol), latest_ms)
+        yield from _archive(_lines(path, reading), exchange or "binance", _symbol(path, symbol), latest_ms)
     elif exchange:
-        yield from _frames(path, exchange, latest_ms, sure=True)
+        yield from _frames(path, _lines(path, reading), exchange, latest_ms, sure=True)
     else:
-        yield from _frames(path, _market(path), latest_ms, sure=False)
+        yield from _frames(path, _lines(path, reading), _market(path), latest_ms, sure=False)
 
 
-def _archive(path: Path, exchange: str, symbol: str, latest_ms: int) -> Iterator[Entry]:
-    for line in _lines(path):
+def _archive(lines: Iterator[bytes], exchange: str, symbol: str, latest_ms: int) -> Iterator[Entry]:
+    for line in lines:
         outcome = binance.outcome_of_row(line.decode("ascii", errors="replace"), exchange, symbol, latest_ms)
         yield Entry(exchange, outcome, line, _trade_time_ms(outcome))
 
 
-def _frames(path: Path, exchange: str, latest_ms: int, *, sure: bool) -> Iterator[Entry]:
-    mapper = protocol_of(exchange).outcome_of
-    for number, line in enumerate(_lines(path), start=1):
+def _frames(path: Path, lines: Iterator[bytes], exchange: str, latest_ms: int, *, sure: bool) -> Iterator[Entry]:
+    mapper = mapper_of(exchange)
+    for number, line in enumerate(lines, start=1):
         if _NOTE.match(line):
             yield Entry(exchange, Outcome(passed_over="note of the recorder"), line, None)
             continue
@@ -95,12 +114,12 @@ def _market(path: Path) -> str:
             return market
     raise RecordingError(
         f"{path}: nothing in its first {_HEAD} lines tells an exchange; known are Binance trade frames, Coinbase "
-        "Exchange frames and Binance trades archives (CSV). Say --venue if it is one of them"
+        "frames and Binance trades archives (CSV). Say --venue if it is one of them"
     )
 
 
 def _market_of(message: dict[str, object]) -> str | None:
-    return binance.market_of(message) or coinbase.market_of(message)
+    return binance.market_of(message) or coinbase.market_of(message) or advanced.market_of(message)
 
 
 def _split(line: bytes) -> tuple[int | None, bytes]:
@@ -127,16 +146,19 @@ def _symbol(path: Path, symbol: str | None) -> str:
     return found
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, reading: Reading | None = None) -> Iterator[bytes]:
     """The lines that are not empty, without their ends. Raises `RecordingError`."""
     number = 0
     try:
         with path.open("rb") as file:
             magic = file.read(2)
-        for line in _unpacked(path, magic):
-            number += 1
-            if line := line.strip():
-                yield line
+            file.seek(0)
+            if reading:
+                reading.begin(file)
+            for line in _unpacked(file, magic):
+                number += 1
+                if line := line.strip():
+                    yield line
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile) as error:
         raise RecordingError(
             f"{path} is damaged after line {number} ({error}); what came before was read. Fetch the file again"
@@ -145,15 +167,14 @@ def _lines(path: Path) -> Iterator[bytes]:
         raise RecordingError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _unpacked(path: Path, magic: bytes) -> Iterator[bytes]:
+def _unpacked(file: IO[bytes], magic: bytes) -> Iterator[bytes]:
     if magic == b"PK":
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             for name in archive.namelist():
                 with archive.open(name) as member:
                     yield from member
     elif magic == b"\x1f\x8b":
-        with gzip.open(path) as unzipped:
+        with gzip.open(file) as unzipped:
             yield from unzipped
     else:
-        with path.open("rb") as file:
-            yield from file
+        yield from file

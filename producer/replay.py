@@ -10,8 +10,9 @@ from pathlib import Path
 
 from market.trade import Heartbeat, Trade
 from producer.ledger import Ledger
+from producer.progress import shown
 from producer.publishing.publish import Publisher
-from producer.recordings import RecordingError, entries
+from producer.recordings import Reading, RecordingError, entries
 
 log = logging.getLogger(__name__)
 
@@ -82,20 +83,24 @@ async def replay(
     latest: dict[str, int] = {}
     for path in paths:
         log.info("replaying %s at %s", path, f"{speed:g} times its pace" if speed else "full speed")
-        pace = Pace(speed)
-        for number, entry in enumerate(entries(path, exchange=exchange, symbol=symbol, latest_ms=_NO_BOUND_MS)):
-            if number % _TURN == 0:
-                await asyncio.sleep(0)
-            delay_s = pace.delay_s(entry.time_ms, time.monotonic()) if speed else 0.0
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-            for trade in ledger.enter(entry.exchange, entry.outcome, entry.raw):
-                if barrier.before(trade):
-                    await publisher.acknowledged()
-                publisher.trade(trade)
-                latest[trade.exchange] = max(latest.get(trade.exchange, 0), trade.timestamp)
-                if publisher.full:
-                    await publisher.room()
+        pace, reading, trades = Pace(speed), Reading(path), 0
+        source = entries(path, exchange=exchange, symbol=symbol, latest_ms=_NO_BOUND_MS, reading=reading)
+        with shown(path, reading) as advance:
+            for number, entry in enumerate(source):
+                if number % _TURN == 0:
+                    advance(trades, max(latest.values(), default=0))
+                    await asyncio.sleep(0)
+                delay_s = pace.delay_s(entry.time_ms, time.monotonic()) if speed else 0.0
+                if delay_s > 0:
+                    await asyncio.sleep(delay_s)
+                for trade in ledger.enter(entry.exchange, entry.outcome, entry.raw):
+                    if barrier.before(trade):
+                        await publisher.acknowledged()
+                    publisher.trade(trade)
+                    trades += 1
+                    latest[trade.exchange] = max(latest.get(trade.exchange, 0), trade.timestamp)
+                    if publisher.full:
+                        await publisher.room()
     await publisher.acknowledged()
     if close:
         for name, time_ms in latest.items():

@@ -33,6 +33,18 @@ async def first_of(stop: asyncio.Event, *works: Coroutine[Any, Any, Any]) -> Any
     return None if stop.is_set() else results[0]
 
 
+async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all until all have ended; their results. When one fails, the others are cancelled, and its error raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:  # each once: a second time would break off what it does at its end
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks if task in done]
+
+
 def _on_signal(stop: asyncio.Event, signum: int) -> None:
     if stop.is_set():
         os._exit(128 + signum)

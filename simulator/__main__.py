@@ -9,9 +9,14 @@ import logging
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 from market.settings import Settings, SettingsError, load
+from simulator.chaos import chaos, kinds_of
 from simulator.clock import DEFAULT_START, Clock, iso, parse_us
+from simulator.faults import Fault, FaultError, read_faults
+from simulator.schedule import Schedule
 from simulator.server import HOST, serve
 from simulator.tape import EPOCH_S, SECOND_US
 
@@ -19,9 +24,10 @@ log = logging.getLogger("simulator")
 
 
 def main() -> int:
-    """The exit code: 0 when asked to end, 1 when it cannot serve, 2 for wrong options."""
+    """The exit code: 0 when asked to end, 1 when it cannot serve, 2 for wrong options or faults."""
     options = _options()
     try:
+        faults = _faults(options.faults)
         settings = load(
             options={
                 "simulator_port": options.port,
@@ -29,22 +35,26 @@ def main() -> int:
                 "simulator_rate": options.rate,
             }
         )
-    except SettingsError as error:
+    except (SettingsError, FaultError) as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    return asyncio.run(_serve(options.host, settings, Clock(start_us=options.start, speed=options.speed)))
+    schedule = Schedule()
+    schedule.add(faults, time.monotonic())
+    if options.chaos is not None:
+        schedule.follow(chaos(options.chaos, options.chaos_kinds), time.monotonic())
+    return asyncio.run(_serve(options.host, settings, Clock(start_us=options.start, speed=options.speed), schedule))
 
 
-async def _serve(host: str, settings: Settings, clock: Clock) -> int:
+async def _serve(host: str, settings: Settings, clock: Clock, schedule: Schedule) -> int:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     port, seed, rate = settings.simulator_port, settings.simulator_seed, settings.simulator_rate
     try:
-        async with serve(host=host, port=port, seed=seed, rate=rate, clock=clock) as simulator:
+        async with serve(host=host, port=port, seed=seed, rate=rate, clock=clock, schedule=schedule) as simulator:
             log.info(
                 "Binance and Coinbase on %s: seed %d, %g trades/s, speed %g, exchange time %s",
                 *(simulator.http, seed, rate, clock.speed, iso(clock.now_us())),
@@ -76,7 +86,35 @@ def _options() -> argparse.Namespace:
         type=_start_us,
         help=f"ISO time at which the clock starts (default: now at speed 1, else {DEFAULT_START})",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--faults", type=Path, metavar="FILE", help="let the faults of this file strike: a JSON list, or one a line"
+    )
+    parser.add_argument(
+        "--chaos", type=int, metavar="SEED", help="let random faults of sockets strike for ever, the same for each seed"
+    )
+    parser.add_argument("--chaos-kinds", type=_kinds, metavar="KIND,…", help="of these kinds alone (default: all)")
+    options = parser.parse_args()
+    if options.chaos_kinds and options.chaos is None:
+        parser.error("argument --chaos-kinds: needs --chaos SEED")
+    return options
+
+
+def _faults(file: Path | None) -> list[Fault]:
+    if file is None:
+        return []
+    try:
+        return read_faults(file.read_text())
+    except OSError as error:
+        raise FaultError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise FaultError(f"{file}: {error}") from None
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    try:
+        return kinds_of(text)
+    except FaultError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _speed(text: str) -> float:

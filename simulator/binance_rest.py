@@ -1,93 +1,19 @@
-"""Binance's spot REST market data (binance-spot-api-docs, "REST API"): parameters in, rows or an error out."""
+"""Binance's spot REST market data (binance-spot-api-docs, "REST API"): a query in, rows or an error out."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
+from simulator.aggregates import Aggregate, first_aggregates, last_aggregates
+from simulator.binance_query import BinanceError, Query
 from simulator.klines import Kline, filled, klines_between, price_before
-from simulator.markets import BINANCE, BY_SYMBOL, Market, fixed
-from simulator.tape import EPOCH_S, SECOND_US, Tape
+from simulator.markets import Market, fixed
+from simulator.tape import EPOCH_S, SECOND_US
 
-WIDTHS_US = {"1s": SECOND_US, "1m": 60 * SECOND_US}
-"""The intervals served. Binance has more; here they are invalid."""
-
-_SYMBOL = "^[A-Z0-9-_.]{1,20}$"
-_INTEGER = "^[0-9]{1,20}$"
-_MAX_ROWS, _DEFAULT_ROWS = 1000, 500
-
-
-class BinanceError(Exception):
-    """A request that Binance answers with status 400, its code and its message."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.body = {"code": code, "msg": message}
-
-
-@dataclass(frozen=True)
-class Query:
-    """A request: its parameters, the markets, and the exchange's time at its arrival."""
-
-    params: Mapping[str, str]
-    tapes: Mapping[Market, Tape]
-    now_us: int
-    unit_us: int = 1000
-    """Of the times in the answer, in microseconds."""
-
-    def market(self) -> Market:
-        """The market that `symbol` names."""
-        return listed(self._mandatory("symbol"))
-
-    def width_us(self) -> int:
-        """The width that `interval` names."""
-        width_us = WIDTHS_US.get(self._mandatory("interval"))
-        if width_us is None:
-            raise BinanceError(-1120, "Invalid interval.")
-        return width_us
-
-    def integer(self, name: str) -> int | None:
-        """A parameter that is a whole number, None where it was not sent."""
-        text = self.params.get(name)
-        if text is None:
-            return None
-        if not text:
-            raise BinanceError(-1105, f"Parameter '{name}' was empty.")
-        if not re.fullmatch(_INTEGER, text):
-            raise BinanceError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{_INTEGER}'.")
-        return int(text)
-
-    def limit(self) -> int:
-        """How many rows are asked for; more than 1000 are never given."""
-        limit = self.integer("limit")
-        if limit == 0:
-            raise BinanceError(-1130, "Data sent for parameter 'limit' is not valid.")
-        return min(limit or _DEFAULT_ROWS, _MAX_ROWS)
-
-    def time_us(self, name: str) -> int | None:
-        """A time, sent in milliseconds or, as one can tell, in microseconds."""
-        time = self.integer(name)
-        return time * 1000 if time is not None and time < 10**14 else time
-
-    def _mandatory(self, name: str) -> str:
-        text = self.params.get(name)
-        if not text:
-            raise BinanceError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
-        return text
-
-
-def listed(symbol: str) -> Market:
-    """The market of a symbol."""
-    if not re.fullmatch(_SYMBOL, symbol):
-        raise BinanceError(-1100, f"Illegal characters found in parameter 'symbol'; legal range is '{_SYMBOL}'.")
-    market = BY_SYMBOL.get((BINANCE, symbol))
-    if market is None:
-        raise BinanceError(-1121, "Invalid symbol.")
-    return market
+_TRADED = {"symbolStatus": "TRADING", "permissions": "SPOT"}
+"""Of all markets here."""
 
 
 async def ping(query: Query) -> Any:
@@ -101,13 +27,11 @@ async def server_time(query: Query) -> Any:
 
 
 async def exchange_info(query: Query) -> Any:
-    """The markets: all, one (`symbol`) or some (`symbols`, a JSON array)."""
-    if "symbol" in query.params:
-        markets = [query.market()]
-    elif "symbols" in query.params:
-        markets = [listed(symbol) for symbol in _symbols(query.params["symbols"])]
-    else:
-        markets = [market for market in query.tapes if market.venue == BINANCE]
+    """The markets: all, one (`symbol`) or some (`symbols`, a JSON array). All of them trade, and all are spot."""
+    markets = query.markets()
+    status, permissions = (query.params.get(name, default) for name, default in _TRADED.items())
+    if status != _TRADED["symbolStatus"] or _TRADED["permissions"] not in permissions:
+        markets = []
     return {
         "timezone": "UTC",
         "serverTime": query.now_us // query.unit_us,
@@ -130,6 +54,20 @@ async def historical_trades(query: Query) -> Any:
     return _trade_rows(query, query.integer("fromId"))
 
 
+async def agg_trades(query: Query) -> Any:
+    """Aggregate trades, oldest first: from an id (`fromId`) or a time on, else the newest, or those up to endTime."""
+    market, limit = query.market(), query.limit()
+    first, start_us, end_us = query.integer("fromId"), query.time_us("startTime"), query.after_us("endTime")
+    if first is not None and (start_us is not None or end_us is not None):
+        raise BinanceError(-1128, "Combination of optional parameters invalid.")
+    tape = query.tapes[market]
+    end = tape.count_before(query.now_us if end_us is None else min(end_us, query.now_us))
+    if start_us is not None:
+        first = tape.count_before(min(start_us, query.now_us))
+    rows = last_aggregates(tape, end, limit) if first is None else first_aggregates(tape, first, end, limit)
+    return [_aggregate_row(market, row, query.unit_us) for row in rows]
+
+
 async def klines(query: Query) -> Any:
     """Klines by open time, oldest first: from startTime on, else the newest up to endTime."""
     tape, width_us, limit = query.tapes[query.market()], query.width_us(), query.limit()
@@ -149,28 +87,50 @@ async def klines(query: Query) -> Any:
     return [_kline_row(tape.market, row, width_us, query.unit_us) for row in rows]
 
 
-Route = Callable[[Query], Awaitable[Any]]
+async def ticker_price(query: Query) -> Any:
+    """The last trade's price: one market's, or a list. A market without a trade yet is not listed."""
+    rows = []
+    for market in query.markets():
+        price = price_before(query.tapes[market], query.now_us)
+        await asyncio.sleep(0)  # the live push goes on between the markets
+        if price is not None:
+            rows.append({"symbol": market.symbol, "price": fixed(price, market.price_decimals)})
+    return rows[0] if "symbol" in query.params and rows else rows
 
-ROUTES: dict[str, tuple[int, Route]] = {
-    "/api/v3/ping": (1, ping),
-    "/api/v3/time": (1, server_time),
-    "/api/v3/exchangeInfo": (20, exchange_info),
-    "/api/v3/trades": (25, trades),
-    "/api/v3/historicalTrades": (25, historical_trades),
-    "/api/v3/klines": (2, klines),
+
+class Route(NamedTuple):
+    """What a path answers, and at what cost."""
+
+    weight: int
+    answer: Callable[[Query], Awaitable[Any]]
+    parameters: tuple[str, ...] = ()
+    weight_of_many: int | None = None
+    """Without `symbol`, where that costs more."""
+
+    def cost(self, query: Query) -> int:
+        """The request's weight."""
+        return self.weight if self.weight_of_many is None or "symbol" in query.params else self.weight_of_many
+
+    async def __call__(self, query: Query) -> Any:
+        """The answer, as JSON has it. Raises `BinanceError`."""
+        query.check(self.parameters)
+        return await self.answer(query)
+
+
+_BY_ID = ("symbol", "fromId", "limit")
+_BY_TIME = ("startTime", "endTime", "limit")
+_MARKETS = ("symbol", "symbols", "permissions", "symbolStatus", "showPermissionSets")
+
+ROUTES: dict[str, Route] = {
+    "/api/v3/ping": Route(1, ping),
+    "/api/v3/time": Route(1, server_time),
+    "/api/v3/exchangeInfo": Route(20, exchange_info, _MARKETS),
+    "/api/v3/trades": Route(25, trades, ("symbol", "limit")),
+    "/api/v3/historicalTrades": Route(25, historical_trades, _BY_ID),
+    "/api/v3/aggTrades": Route(4, agg_trades, ("symbol", "fromId", *_BY_TIME)),
+    "/api/v3/klines": Route(2, klines, ("symbol", "interval", *_BY_TIME)),
+    "/api/v3/ticker/price": Route(2, ticker_price, ("symbol", "symbols"), weight_of_many=4),
 }
-"""Path → request weight and answer."""
-
-
-def _symbols(text: str) -> list[str]:
-    try:
-        symbols = json.loads(text)
-    except ValueError:
-        symbols = None
-    if not isinstance(symbols, list) or not symbols or not all(isinstance(symbol, str) for symbol in symbols):
-        legal = '^\\["[A-Z0-9-_.]{1,20}"(,"[A-Z0-9-_.]{1,20}"){0,}\\]$'
-        raise BinanceError(-1100, f"Illegal characters found in parameter 'symbols'; legal range is '{legal}'.")
-    return symbols
 
 
 def _symbol_info(market: Market) -> dict[str, Any]:
@@ -212,6 +172,19 @@ def _trade_rows(query: Query, from_id: int | None) -> list[dict[str, Any]]:
         }
         for number, time_us, price, quantity, buyer_maker in tape.numbered(first, min(first + limit, made)).rows()
     ]
+
+
+def _aggregate_row(market: Market, row: Aggregate, unit_us: int) -> dict[str, Any]:
+    return {
+        "a": row.first_id,
+        "p": fixed(row.price, market.price_decimals),
+        "q": fixed(row.quantity, market.quantity_decimals),
+        "f": row.first_id,
+        "l": row.last_id,
+        "T": row.time_us // unit_us,
+        "m": row.buyer_maker,
+        "M": True,
+    }
 
 
 def _kline_row(market: Market, kline: Kline, width_us: int, unit_us: int) -> list[Any]:

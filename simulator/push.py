@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -11,6 +12,7 @@ from simulator.clock import Clock
 from simulator.connection import Connection
 from simulator.markets import Market, rates
 from simulator.release import Ticker, Told
+from simulator.schedule import Schedule
 from simulator.tape import SECOND_US, Tape
 
 TICK_S = 0.015
@@ -39,9 +41,10 @@ class Push:
     the horizon of its subscription exactly once, in the order of the event times, and nothing earlier.
     """
 
-    def __init__(self, clock: Clock, *, seed: int, rate: float) -> None:
-        """`rate`: mean trades per second of exchange time, all markets together."""
+    def __init__(self, clock: Clock, *, seed: int, rate: float, schedule: Schedule) -> None:
+        """`rate`: mean trades per second of exchange time, all markets together; `schedule`: its faults."""
         self.clock = clock
+        self._schedule = schedule
         self.horizon_us = clock.now_us()
         self.tickers = {
             market: Ticker(Tape(market, seed=seed, rate=market_rate)) for market, market_rate in rates(rate).items()
@@ -73,7 +76,14 @@ class Push:
             while self.horizon_us < now_us:
                 self._step(min(now_us, self.horizon_us + _LONGEST_STEP_US))
                 await asyncio.sleep(0)
+            self._sweep()
             await asyncio.sleep(TICK_S)
+
+    def _sweep(self) -> None:
+        """Let the faults of whole connections strike, all in the same moment, and send what was held back."""
+        for connection in list(self._wanted):
+            connection.sweep(self.clock)
+        self._schedule.swept(time.monotonic())
 
     def _step(self, until_us: int) -> None:
         after_us, self.horizon_us = self.horizon_us, until_us

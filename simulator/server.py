@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,14 +12,17 @@ from functools import partial
 
 from aiohttp import web
 
-from simulator import binance_rest, coinbase_rest, sockets
-from simulator.binance_rest import BinanceError
+from simulator import binance_rest, coinbase_rest, gate, sockets
+from simulator.binance_query import BinanceError, Query
 from simulator.clock import Clock
 from simulator.coinbase_rest import CoinbaseError
+from simulator.connection import SCHEDULE
 from simulator.markets import COINBASE, Market
+from simulator.meters import BANNED, OK, TokenBucket, Verdict, WeightMeter
 from simulator.push import Push
+from simulator.schedule import Schedule
 from simulator.sockets import Limits
-from simulator.tape import SECOND_US, Tape
+from simulator.tape import Tape
 
 HOST = "127.0.0.1"
 
@@ -58,17 +62,20 @@ async def serve(
     rate: float = 500.0,
     clock: Clock | None = None,
     limits: Limits | None = None,
+    schedule: Schedule | None = None,
 ) -> AsyncIterator[Simulator]:
     """Serve both exchanges until the block is left, which cuts every connection off.
 
-    Port 0 takes a free one; `rate` is the mean number of trades per second of exchange time, all markets together.
-    Raises `OSError` when the port is taken.
+    Port 0 takes a free one; `rate` is the mean number of trades per second of exchange time, all markets together;
+    `schedule` has the faults of a script. Raises `OSError` when the port is taken.
     """
     clock = clock or Clock()
-    push = Push(clock, seed=seed, rate=rate)
+    schedule = schedule or Schedule()
+    push = Push(clock, seed=seed, rate=rate, schedule=schedule)
     tapes = {market: ticker.tape for market, ticker in push.tickers.items()}
-    app = web.Application()
-    app.add_routes(_routes(push, tapes, limits or Limits()))
+    app = web.Application(middlewares=[gate.middleware(schedule, tapes, clock)])
+    app[SCHEDULE] = schedule
+    app.add_routes([*_routes(push, tapes, limits or Limits()), *gate.routes(schedule)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -88,16 +95,29 @@ async def serve(
 
 
 def _routes(push: Push, tapes: Mapping[Market, Tape], limits: Limits) -> list[web.RouteDef]:
-    meter = WeightMeter(push.clock)
+    meter = WeightMeter(
+        limit=limits.weight_per_minute,
+        minute_s=limits.weight_minute_s,
+        patience=limits.tries_after_429,
+        ban_s=limits.ban_s,
+    )
+    attempts = limits.connections_per_5_min and WeightMeter(
+        limit=limits.connections_per_5_min, minute_s=300.0, patience=limits.tries_after_429, ban_s=limits.ban_s
+    )
 
     async def healthz(_request: web.Request) -> web.Response:
         return _answer({"status": "serving", "time_ms": push.clock.now_us() // 1000, "connections": push.connections})
 
     async def binance_socket(request: web.Request) -> web.StreamResponse:
+        if attempts and (verdict := attempts.add(1, time.monotonic())).status != OK:
+            return web.Response(status=verdict.status, headers={"Retry-After": str(verdict.retry_after_s)})
         return await sockets.binance(request, push, limits)
 
     async def coinbase_socket(request: web.Request) -> web.StreamResponse:
         return await sockets.coinbase(request, push, limits)
+
+    async def advanced_socket(request: web.Request) -> web.StreamResponse:
+        return await sockets.advanced(request, push, limits)
 
     return [
         web.get("/healthz", healthz),
@@ -105,37 +125,21 @@ def _routes(push: Push, tapes: Mapping[Market, Tape], limits: Limits) -> list[we
         web.get("/ws/{streams:.+}", binance_socket),
         web.get("/stream", binance_socket),
         web.get("/", coinbase_socket),
-        *(web.get(path, _binance(route, weight, push.clock, tapes, meter)) for path, (weight, route) in _BINANCE),
-        *_coinbase_routes(push.clock, tapes),
+        web.get("/advanced", advanced_socket),
+        web.get("/advanced/", advanced_socket),
+        *(web.get(path, _binance(route, push.clock, tapes, meter)) for path, route in binance_rest.ROUTES.items()),
+        *_coinbase_routes(push.clock, tapes, limits),
     ]
 
 
-_BINANCE = binance_rest.ROUTES.items()
-
-
-class WeightMeter:
-    """What the requests of the running minute weigh. One for all clients: they share an address here."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._minute = self._used = 0
-
-    def add(self, weight: int) -> int:
-        """Count a request; the sum of its minute."""
-        minute = self._clock.now_us() // (60 * SECOND_US)
-        if minute != self._minute:
-            self._minute, self._used = minute, 0
-        self._used += weight
-        return self._used
-
-
-def _binance(
-    route: binance_rest.Route, weight: int, clock: Clock, tapes: Mapping[Market, Tape], meter: WeightMeter
-) -> Handler:
+def _binance(route: binance_rest.Route, clock: Clock, tapes: Mapping[Market, Tape], meter: WeightMeter) -> Handler:
     async def handler(request: web.Request) -> web.Response:
         microseconds = request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
-        query = binance_rest.Query(request.query, tapes, clock.now_us(), 1 if microseconds else 1000)
-        headers = {"X-MBX-USED-WEIGHT-1M": str(meter.add(weight))}
+        query = Query(request.query, tapes, clock.now_us(), 1 if microseconds else 1000)
+        verdict = meter.add(route.cost(query), time.monotonic())
+        headers = {"X-MBX-USED-WEIGHT-1M": str(verdict.used)}
+        if verdict.status != OK:
+            return _refused(verdict, meter, query.now_us // 1000, headers)
         try:
             return _answer(await route(query), headers=headers)
         except BinanceError as error:
@@ -144,11 +148,29 @@ def _binance(
     return handler
 
 
-def _coinbase_routes(clock: Clock, tapes: Mapping[Market, Tape]) -> list[web.RouteDef]:
+def _refused(verdict: Verdict, meter: WeightMeter, now_ms: int, headers: dict[str, str]) -> web.Response:
+    if verdict.status == BANNED:
+        until_ms = now_ms + 1000 * verdict.retry_after_s
+        text = (
+            f"Way too much request weight used; IP banned until {until_ms}. "
+            "Please use WebSocket Streams for live updates to avoid bans."
+        )
+    else:
+        text = (
+            f"Too much request weight used; current limit is {meter.limit} request weight per 1 MINUTE. "
+            "Please use WebSocket Streams for live updates to avoid polling the API."
+        )
+    headers = headers | {"Retry-After": str(verdict.retry_after_s)}
+    return _answer({"code": -1003, "msg": text}, status=verdict.status, headers=headers)
+
+
+def _coinbase_routes(clock: Clock, tapes: Mapping[Market, Tape], limits: Limits) -> list[web.RouteDef]:
+    bucket = TokenBucket(limits.requests_per_s) if limits.requests_per_s else None
+
     def tape(request: web.Request) -> Tape:
         return tapes[coinbase_rest.listed(request.match_info["product"])]
 
-    async def time(_request: web.Request) -> web.Response:
+    async def server_time(_request: web.Request) -> web.Response:
         return _answer(coinbase_rest.time_row(clock.now_us()))
 
     async def products(_request: web.Request) -> web.Response:
@@ -167,6 +189,8 @@ def _coinbase_routes(clock: Clock, tapes: Mapping[Market, Tape]) -> list[web.Rou
 
     def answered(handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
         async def guarded(request: web.Request) -> web.Response:
+            if bucket and not bucket.take(time.monotonic()):
+                return _answer({"message": "Public rate limit exceeded"}, status=429)
             try:
                 return await handler(request)
             except CoinbaseError as error:
@@ -175,7 +199,7 @@ def _coinbase_routes(clock: Clock, tapes: Mapping[Market, Tape]) -> list[web.Rou
         return guarded
 
     return [
-        web.get("/time", answered(time)),
+        web.get("/time", answered(server_time)),
         web.get("/products", answered(products)),
         web.get("/products/{product}", answered(product)),
         web.get("/products/{product}/trades", answered(trades)),

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from kafka.admin import KafkaAdminClient, NewTopic
 from pyspark.sql import SparkSession
 
@@ -15,6 +16,10 @@ from market.settings import ROOT
 from tests.support import eventually, free_ports
 
 KAFKA_START_S = 60.0
+
+# A machine that is busy with something else is no failure: examples have no time limit of their own.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")
@@ -52,11 +57,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 @pytest.fixture
 def topic(kafka: str) -> str:
-    """The name of a new topic, made as the product makes its own: 4 partitions, LogAppendTime."""
+    """The name of a new topic as the product makes its own: 4 partitions, LogAppendTime; beside it that of gaps."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     admin = KafkaAdminClient(bootstrap_servers=kafka)
     try:
-        admin.create_topics([NewTopic(name, 4, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})])
+        time = {"message.timestamp.type": "LogAppendTime"}
+        admin.create_topics(
+            [NewTopic(name, 4, 1, topic_configs=time), NewTopic(f"{name}-gaps", 1, 1, topic_configs=time)]
+        )
     finally:
         admin.close()
     return name

@@ -98,9 +98,9 @@ def test_each_service_has_a_limit_and_comes_back(name: str) -> None:
 
 
 def test_volumes_are_declared_and_used() -> None:
-    """Kafka's data, the tables and the checkpoints survive `down`."""
+    """Kafka's data, the tables, the checkpoints and what waits for Kafka survive `down`."""
     used = {name for text in SERVICES.values() for name in re.findall(r'"([a-z]+):/', text)}
-    assert sorted(keys(block("volumes"), 2)) == sorted(used) == ["checkpoints", "kafka", "tables"]
+    assert sorted(keys(block("volumes"), 2)) == sorted(used) == ["checkpoints", "kafka", "spill", "tables"]
 
 
 def test_nothing_asks_for_what_an_engine_may_refuse() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from local.arguments import split
 from market.settings import ROOT, described, load
+from producer.metrics import MEANINGS
 
 README = (ROOT / "README.md").read_text()
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
@@ -27,6 +28,7 @@ PROGRAMS = {
     "jobs/ohlcv.py": ("jobs/ohlcv.py",),
     "jobs/reconcile.py": ("jobs/reconcile.py",),
     "producer": ("-m", "producer"),
+    "consumer": ("-m", "consumer"),
     "simulator": ("-m", "simulator"),
     "local up": ("-m", "local", "up"),
     "local down": ("-m", "local", "down"),
@@ -123,6 +125,12 @@ def test_the_settings_table_is_the_settings() -> None:
     """Name, default and meaning of each setting, in order."""
     rows = re.findall(r"^\| `([A-Z_]+)` \| (?:`(.+?)`)? ?\| (.+?) \|$", section("Settings"), re.MULTILINE)
     assert rows == [(name, default, meaning) for name, (default, meaning) in described().items()]
+
+
+def test_operations_explain_every_metric() -> None:
+    """`docs/operations.md` has a row for each metric of the producer, in their order, and for no other."""
+    rows = re.findall(r"^\| `(producer_[a-z_]+)` \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    assert rows == list(MEANINGS)
 
 
 def test_env_example_is_the_settings() -> None:

@@ -20,6 +20,7 @@ ALLOWED = {
     "simulator": {"market.settings"},
     "local": {"market"},
     "jobs": {"bars", "market"},
+    "chaos": {"local", "market", "simulator"},
 }
 """The arrows: each package's own modules, and these of the others. Parts meet in data, not in code."""
 
@@ -28,6 +29,7 @@ FOREIGN = {
     "simulator": {"aiohttp", "numpy"},
     "local": set[str](),
     "consumer": {"kafka"},
+    "chaos": {"bench", "kafka"},  # of bench, the form of a result
     "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "prometheus_client", "rich", "websockets"},
 }
 """Packages of others that these may import, beside the standard library: only `bars` and `jobs` know Spark."""

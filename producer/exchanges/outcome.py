@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 from market.trade import INTEGER, Reason, Trade, problem_of
@@ -36,6 +36,21 @@ class Outcome(NamedTuple):
     """The trade is told as one that went before: it may be older than everything that is read."""
     complaint: str | None = None
     """What the exchange says is wrong with what we asked for."""
+    newest: tuple[str, int] | None = None
+    """A symbol, and the id of the newest trade that the exchange has counted for it."""
+    farewell: bool = False
+    """The server says that it goes away soon: another connection should take over before."""
+    refused_product: str | None = None
+    """The product for which the exchange refused a whole subscription."""
+    sequence: int | None = None
+    """The frame's number in its connection: the next one's is higher by one, or frames were lost."""
+    rejections: tuple[str, ...] = ()
+    """Why further elements of the frame, which should be trades, are none: beside `trades`, or beyond `rejected`."""
+
+    @property
+    def elements(self) -> int:
+        """How many things the frame held: each is counted once, as a trade, as rejected or as passed over."""
+        return len(self.trades) + len(self.rejections) + (not self.trades)
 
 
 Mapper = Callable[[Message, str, int], Outcome]
@@ -63,9 +78,24 @@ def judged(trade: Trade, latest_ms: int) -> Outcome:
     return Outcome(rejected=problem) if problem else Outcome(trades=(trade,))
 
 
+def gathered(outcomes: Sequence[Outcome], *, kind: str) -> Outcome:
+    """Several trades, rejected or not, as the outcome of the frame of this kind that holds them, in id order."""
+    trades = sorted((trade for outcome in outcomes for trade in outcome.trades), key=lambda trade: trade.trade_id)
+    reasons = tuple(outcome.rejected for outcome in outcomes if outcome.rejected is not None)
+    if trades:
+        return Outcome(trades=tuple(trades), rejections=reasons)
+    return Outcome(rejected=reasons[0], rejections=reasons[1:]) if reasons else Outcome(passed_over=kind)
+
+
 def kind_of(value: object) -> str:
     """A frame's kind as the exchange names it; what cannot be a name is `unknown`, for kinds are counted and shown."""
     return value if isinstance(value, str) and re.fullmatch("!?[A-Za-z0-9_]{1,40}", value) else UNKNOWN
+
+
+def complaint_of(fields: Message, *names: str) -> str:
+    """Some fields of an error as text. What nests is not shown: it could be too deep to be written."""
+    shown = {name: value if isinstance(value := fields.get(name), str | int | None) else UNKNOWN for name in names}
+    return json.dumps(shown)[:500]
 
 
 def numeral(value: object) -> str:

@@ -1,41 +1,30 @@
-"""The exchanges: a venue is a mapper file and a line here."""
+"""The exchanges: a venue is a mapper file, which ends with its protocol, and a line here."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from market.trade import SYMBOL
-from producer.exchanges import binance, coinbase
-from producer.exchanges.outcome import Mapper
-from producer.feeds.feed import Patience
+from producer.exchanges import advanced, binance, coinbase
+from producer.exchanges.outcome import Mapper, Message, Outcome
+from producer.exchanges.protocol import Clock, Patience, Protocol
 
-
-class Clock(NamedTuple):
-    """A path that answers with the exchange's time, and the reader of the answer, in ms."""
-
-    path: str
-    time_ms_of: Callable[[Any], int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """How an exchange is spoken to. Paths follow the bases of a `Venue`."""
-
-    outcome_of: Mapper
-    stream_path: str
-    listing_path: str
-    products_of: Callable[[Any], Iterable[str]]
-    """The products in the listing's answer. Raises LookupError or TypeError where it is none."""
-    subscriptions: Callable[[Sequence[str]], list[str]]
-    products_per_connection: int
-    greeting_interval_s: float
-    """Seconds between two messages to the exchange."""
-    patience: Patience
-    clock: Clock | None = None
-    """Where the exchange tells its time; None where its frames do."""
+__all__ = [
+    "ADVANCED",
+    "BINANCE",
+    "COINBASE",
+    "Clock",
+    "Patience",
+    "Protocol",
+    "Venue",
+    "chosen",
+    "listed",
+    "mapper_of",
+    "symbol_of",
+    "venues_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,36 +38,26 @@ class Venue:
     rest_base: str
 
 
-BINANCE = Protocol(
-    outcome_of=binance.outcome_of,
-    stream_path="/stream",
-    listing_path="/api/v3/exchangeInfo",
-    products_of=binance.products_of,
-    subscriptions=binance.subscriptions,
-    products_per_connection=binance.STREAMS_PER_CONNECTION,
-    greeting_interval_s=binance.CONTROL_INTERVAL_S,
-    patience=Patience(silence_s=120),  # a market may rest; a dead connection fails to answer pings sooner
-    clock=Clock("/api/v3/time", binance.clock_of),
-)
-COINBASE = Protocol(
-    outcome_of=coinbase.outcome_of,
-    stream_path="/",
-    listing_path="/products",
-    products_of=coinbase.products_of,
-    subscriptions=coinbase.subscriptions,
-    products_per_connection=coinbase.PRODUCTS_PER_CONNECTION,
-    greeting_interval_s=1.0,
-    patience=Patience(silence_s=10),  # every product sends a heartbeat each second
-)
+BINANCE, COINBASE, ADVANCED = binance.PROTOCOL, coinbase.PROTOCOL, advanced.PROTOCOL
+
+_REAL = {
+    "binance": ("binance", BINANCE, "wss://stream.binance.com:9443", "https://api.binance.com"),
+    "coinbase": ("coinbase", COINBASE, "wss://ws-feed.exchange.coinbase.com", "https://api.exchange.coinbase.com"),
+    # The same trades by another gateway: they bear the same name, and either source makes up for the other.
+    "coinbase-advanced": (
+        "coinbase",
+        ADVANCED,
+        "wss://advanced-trade-ws.coinbase.com",
+        "https://api.exchange.coinbase.com",
+    ),
+}
+"""Each source's exchange, protocol, and the bases of its stream and its REST interface."""
 
 
 def venues_of(source: str, *, simulator: str) -> tuple[Venue, ...]:
     """The venues of one source; `simulator` is where the simulated ones listen, as host:port."""
-    if source == "binance":
-        return (_venue(source, "binance", BINANCE, "wss://stream.binance.com:9443", "https://api.binance.com"),)
-    if source == "coinbase":
-        exchange = "wss://ws-feed.exchange.coinbase.com", "https://api.exchange.coinbase.com"
-        return (_venue(source, "coinbase", COINBASE, *exchange),)
+    if source != "simulator":
+        return (_venue(source, *_REAL[source]),)
     simulated = f"ws://{simulator}", f"http://{simulator}"
     return (
         _venue(source, "sim-binance", BINANCE, *simulated),
@@ -86,9 +65,9 @@ def venues_of(source: str, *, simulator: str) -> tuple[Venue, ...]:
     )
 
 
-def protocol_of(exchange: str) -> Protocol:
-    """The protocol that the frames of an exchange are written in."""
-    return COINBASE if exchange.endswith("coinbase") else BINANCE
+def mapper_of(exchange: str) -> Mapper:
+    """The mapper of an exchange's recorded frames, whichever of its feeds they are from."""
+    return _coinbase_frame if exchange.endswith("coinbase") else BINANCE.outcome_of
 
 
 def symbol_of(name: str) -> str:
@@ -97,13 +76,19 @@ def symbol_of(name: str) -> str:
     return symbol if re.fullmatch(SYMBOL, symbol) else ""
 
 
-def listed(products: Iterable[str]) -> dict[str, str]:
-    """An exchange's products by symbol. Of two that read the same, the first stands: one symbol is one market."""
+def listed(products: Iterable[str], alias_of: Callable[[str], str | None] = lambda product: None) -> dict[str, str]:
+    """An exchange's products by symbol, and by their aliases' symbols where no product has that one.
+
+    Of two that read the same, the first stands: one symbol is one market.
+    """
     by_symbol: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     for product in products:
         if symbol := symbol_of(product):
             by_symbol.setdefault(symbol, product)
-    return by_symbol
+        if symbol := symbol_of(alias_of(product) or ""):
+            aliases.setdefault(symbol, product)
+    return aliases | by_symbol
 
 
 def chosen(wanted: Sequence[str], listings: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, list[str]], list[str]]:
@@ -122,11 +107,18 @@ def chosen(wanted: Sequence[str], listings: Mapping[str, Mapping[str, str]]) -> 
             product = listings[source][symbol]
             if product not in products[source]:
                 products[source].append(product)
+            if symbol_of(product) != symbol:
+                complaints.append(f"{entry}: {source} streams it as {product}; its trades bear {symbol_of(product)}")
         if not sources:
             complaints.append(f"{entry}: {named} is not among the sources ({', '.join(listings)}); skipped")
         elif not takers:
             complaints.append(f"{entry}: not traded at {' or '.join(sources)}; skipped")
     return products, complaints
+
+
+def _coinbase_frame(message: Message, exchange: str, latest_ms: int) -> Outcome:
+    protocol = ADVANCED if advanced.market_of(message) else COINBASE
+    return protocol.outcome_of(message, exchange, latest_ms)
 
 
 def _venue(source: str, exchange: str, protocol: Protocol, stream_base: str, rest_base: str) -> Venue:

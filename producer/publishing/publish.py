@@ -1,102 +1,140 @@
-"""Trades and heartbeats as Kafka records, each watched until Kafka has acknowledged it.
-
-kafka-python accepts records without a bound, never blocks, and reports a failure only to the record's future (version
-3.0). So the bound, the window of records in flight, and the end of the program at the first record that is finally
-lost are kept here. Acknowledgements arrive on kafka-python's own thread; everything else runs in the event loop.
-"""
+"""Trades, heartbeats and gaps as Kafka records, each watched until Kafka has it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import threading
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
-from typing import Any, NamedTuple, Never
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Never
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from kafka.producer.future import RecordMetadata
 
-from market.trade import Heartbeat, Trade
+from market.gap import TOPIC_SUFFIX, Gap, gap_record
+from market.trade import Heartbeat, Trade, batch_record_of, record_of
 from producer import ProducerError
+from producer.publishing.backlog import Memory
 from producer.publishing.batches import Batches
+from producer.publishing.delivery import Delivery
+from producer.publishing.record import Record
+from producer.publishing.session import Session
+from producer.publishing.spill import Spill
 
 log = logging.getLogger(__name__)
 
 RECORDS_IN_FLIGHT = 10_000
-BYTES_IN_FLIGHT = 16 * 2**20
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+STALL_S = 5.0
+_DISK_S = 2.0
+"""For the last records of a run to reach the disk."""
 
 
 class LostRecordsError(ProducerError):
-    """Kafka has not taken records that we had accepted. The message says how many, why, and what to do."""
-
-
-class _Record(NamedTuple):
-    value: bytes
-    trades: int
-    """How many trades it holds; 0 for a heartbeat."""
+    """The end has come before Kafka, or the disk, had all records that we had accepted. The message says how many."""
 
 
 class Publisher:
     """Hands trades to Kafka in order, and knows which of them are safe. Needs a running event loop."""
 
-    def __init__(self, producer: KafkaProducer, topic: str, *, batch_size: int, linger_ms: int) -> None:
-        self.published = 0
-        """Trades that Kafka has acknowledged."""
-        self._producer = producer
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Session]],
+        session: Session,
+        topic: str,
+        *,
+        batch_size: int,
+        linger_ms: int,
+        records_in_flight: int = RECORDS_IN_FLIGHT,
+        spill: Spill | None = None,
+        stall_s: float = STALL_S,
+    ) -> None:
+        """`session` is the first one that `connect` has made; others are made when one fails.
+
+        When Kafka takes nothing for `stall_s`, records go to the spill. Without one, what was taken waits in memory,
+        and the publisher stays full until Kafka is back.
+        """
+        self.dropped_heartbeats = 0
+        """Heartbeats that came while Kafka was away: they would be stale when it is back."""
         self._topic = topic
-        self._single = batch_size == 1
-        self._batches = Batches(batch_size, linger_ms / 1000)
-        self._timer: asyncio.TimerHandle | None = None
+        self._gaps_topic = topic + TOPIC_SUFFIX
+        self._spill = spill
+        self._delivery = Delivery(
+            connect, session, spill or Memory(), records_in_flight=records_in_flight, stall_s=stall_s
+        )
         self._loop = asyncio.get_running_loop()
-        self._progress = asyncio.Event()
-        self._waiters = 0
-        self._lock = threading.Lock()  # guards what follows: both threads change it
-        self._sequence = 0
-        self._window: dict[int, _Record] = {}  # records in flight, by the order of sending
-        self._bytes = 0
-        self._records: Counter[int] = Counter()  # acknowledged, by partition
-        self._waking = False
-        self._lost: BaseException | None = None
+        self._single = batch_size == 1
+        self._batches = Batches(batch_size, linger_ms / 1000, self._loop.time)
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def published(self) -> int:
+        """Trades that Kafka has acknowledged; a quarter of a second late at most."""
+        return self._delivery.window.published
+
+    @property
+    def refused(self) -> int:
+        """Trades in records that Kafka does not take for their size."""
+        return self._delivery.window.refused
+
+    @property
+    def unreadable(self) -> int:
+        """Trades that the spill has not given back."""
+        return self._spill.lost_trades if self._spill else 0
 
     @property
     def unacknowledged(self) -> int:
-        """Trades in our hands: in flight, or waiting for their batch to fill."""
-        with self._lock:
-            return sum(record.trades for record in self._window.values()) + len(self._batches)
+        """Trades in our hands: in a batch, on their way, or in the spill."""
+        return self._delivery.trades + self._batches.waiting
+
+    @property
+    def spilled(self) -> int:
+        """Those of them that wait on disk."""
+        return self._spill.trades if self._spill else 0
+
+    @property
+    def records_in_flight(self) -> int:
+        """Records sent to Kafka and not known to be acknowledged."""
+        return len(self._delivery.window)
+
+    @property
+    def sessions(self) -> int:
+        """Connections to Kafka so far: all but the first are failures of the one before."""
+        return self._delivery.sessions
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to Kafka that has not failed."""
+        return not self._delivery.away
 
     @property
     def full(self) -> bool:
-        """Whether the bound of records in flight is reached: wait for `room` before the next trade."""
-        return len(self._window) >= RECORDS_IN_FLIGHT or self._bytes >= BYTES_IN_FLIGHT or self._lost is not None
+        """Whether the bound is reached: wait for `room` before the next trade."""
+        return self._delivery.full
 
     def trade(self, trade: Trade) -> None:
         """Take a trade; it leaves in its batch."""
         if self._single:
-            self._send(trade.symbol, [trade])
+            self._delivery.hand_over(Record(self._topic, None, trade.symbol.encode(), record_of(trade), 1))
             return
-        batch = self._batches.add(trade, self._loop.time())
+        batch = self._batches.add(trade)
         if batch:
-            self._send(trade.symbol, batch)
+            self._send(batch)
         elif self._timer is None:
             self._arm()
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Send a heartbeat to every partition of the topic."""
-        value = _encode(heartbeat._asdict()).encode()
+        """Send a heartbeat to every partition of the topic; not while Kafka is away, for it would come stale."""
+        session = self._delivery.straight
+        if session is None:
+            self.dropped_heartbeats += 1
+            return
         try:
-            partitions = sorted(self._producer.partitions_for(self._topic))
+            partitions = sorted(session.partitions_for(self._topic))
         except KafkaError as error:
-            self._on_lost(error)
+            self.dropped_heartbeats += 1
+            self._delivery.give_up(session, repr(error))
             return
         for partition in partitions:
-            self._hand_over(_Record(value, 0), partition=partition)
+            self._beat(heartbeat, partition)
 
     def closing_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Send a heartbeat that lies ahead of its time to the partition that has got the most records.
@@ -104,118 +142,78 @@ class Publisher:
         Where a reader takes only a part of a long topic at a time, and of each partition in proportion to its length,
         that partition comes last to its end. A time ahead that is read earlier would make all other trades late.
         """
-        ((partition, _),) = self._records.most_common(1)
-        self._hand_over(_Record(_encode(heartbeat._asdict()).encode(), 0), partition=partition)
+        written = {
+            where.partition: count
+            for where, count in self._delivery.window.written.items()
+            if where.topic == self._topic
+        }
+        self._beat(heartbeat, max(written, key=lambda partition: written[partition]))
+
+    def gap(self, gap: Gap) -> None:
+        """Send the record of a gap to the topic of gaps."""
+        self._delivery.hand_over(Record(self._gaps_topic, None, gap.symbol.encode(), gap_record(gap), 0))
 
     async def room(self) -> None:
-        """Wait until a fair part of the bound is free. Raises `LostRecordsError`."""
-        await self._until(
-            lambda: len(self._window) <= RECORDS_IN_FLIGHT * 3 // 4 and self._bytes <= BYTES_IN_FLIGHT * 3 // 4
-        )
+        """Wait until a fair part of the bound is free."""
+        await self._delivery.room()
 
     async def acknowledged(self) -> None:
-        """Wait until Kafka has everything that was taken before this call. Raises `LostRecordsError`."""
+        """Wait until Kafka has everything that was taken before this call, whichever way it went."""
         self._release(self._batches.drain())
-        mark = self._sequence
-        await self._until(lambda: self._oldest() > mark)
+        await self._delivery.settled()
 
     async def watch(self) -> Never:
-        """Wait for a loss, and raise it as `LostRecordsError`."""
-        await self._until(lambda: False)
-        raise AssertionError("the condition is never met")
+        """Wait for an error that ends the program, and raise it. Kafka's failures are none."""
+        await self._delivery.watch()
 
     async def close(self, timeout_s: float) -> None:
-        """Send what waits, wait for the acknowledgements and close. Raises `LostRecordsError` for what is left."""
+        """Send what waits, wait for the acknowledgements, keep in the spill what does not get any, and end.
+
+        Raises `LostRecordsError` for what is neither in Kafka nor on disk.
+        """
+        self._release(self._batches.drain())
+        if self._timer:
+            self._timer.cancel()
         try:
             async with asyncio.timeout(timeout_s):
-                await self.acknowledged()
+                await (self._delivery.settled_or_away() if self._spill else self._delivery.settled())
         except TimeoutError:
+            pass
+        await self._delivery.stop()
+        kept = 0
+        if self._spill:
+            try:
+                async with asyncio.timeout(_DISK_S):
+                    await self._spill.sync()
+            except TimeoutError:
+                pass
+            kept = self._spill.durable_trades
+            self._spill.close()
+            if kept:
+                log.warning("%d trades wait in %s; the next start publishes them", kept, self._spill.folder)
+        lost = self._delivery.trades - kept
+        if lost:
             raise LostRecordsError(
-                f"{self.unacknowledged} trades were not acknowledged within {timeout_s:g} s of stopping and may be "
+                f"{lost} trades were not acknowledged within {timeout_s:g} s of stopping and may be "
                 "lost: is Kafka up? A replay can be run again; readers drop what they know"
-            ) from None
-        finally:
-            if self._timer:
-                self._timer.cancel()
-            with suppress(KafkaError):  # it raises when records are left over, which has been said above
-                await asyncio.to_thread(self._producer.close, timeout=1)
+            )
 
     def _arm(self) -> None:
         due_s = self._batches.next_due_s()
         self._timer = None if due_s is None else self._loop.call_at(due_s, self._on_time)
 
     def _on_time(self) -> None:
-        self._release(self._batches.due(self._loop.time()))
+        self._release(self._batches.due())
         self._arm()
 
     def _release(self, batches: Sequence[list[Trade]]) -> None:
         for batch in batches:
-            self._send(batch[0].symbol, batch)
+            self._send(batch)
 
-    def _send(self, symbol: str, trades: list[Trade]) -> None:
-        content: Any = trades[0]._asdict() if self._single else [trade._asdict() for trade in trades]
-        self._hand_over(_Record(_encode(content).encode(), len(trades)), key=symbol.encode())
+    def _send(self, trades: list[Trade]) -> None:
+        key = trades[0].symbol.encode()
+        self._delivery.hand_over(Record(self._topic, None, key, batch_record_of(trades), len(trades)))
 
-    def _hand_over(self, record: _Record, *, key: bytes | None = None, partition: int | None = None) -> None:
-        with self._lock:
-            self._sequence += 1
-            number = self._sequence
-            self._window[number] = record
-            self._bytes += len(record.value)
-        try:
-            future = self._producer.send(self._topic, value=record.value, key=key, partition=partition)
-        except (KafkaError, ValueError) as error:
-            self._on_lost(error)
-            return
-        future.add_callback(partial(self._on_acknowledged, number))
-        future.add_errback(self._on_lost)
-
-    def _on_acknowledged(self, number: int, metadata: RecordMetadata) -> None:
-        with self._lock:
-            record = self._window.pop(number)
-            self._records[metadata.partition] += 1
-            self._bytes -= len(record.value)
-            self.published += record.trades
-        self._wake()
-
-    def _on_lost(self, error: BaseException) -> None:
-        """A record that will not be delivered stays in the window: it counts as un-acknowledged to the end."""
-        with self._lock:
-            first, self._lost = self._lost is None, error
-        if first:
-            log.error("Kafka did not take a record: %r", error)
-        self._wake()
-
-    def _oldest(self) -> int:
-        """Number of the oldest record in flight, or of the next one to be sent."""
-        with self._lock:
-            return next(iter(self._window), self._sequence + 1)
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        self._waiters += 1
-        try:
-            while True:
-                self._progress.clear()
-                if self._lost is not None:
-                    raise LostRecordsError(
-                        f"Kafka did not take {self.unacknowledged} trades ({self._lost!r}). Mend Kafka and start "
-                        "again, a replay from its beginning: readers drop what they know"
-                    )
-                if condition():
-                    return
-                await self._progress.wait()
-        finally:
-            self._waiters -= 1
-
-    def _wake(self) -> None:
-        """Let waiters look again: one call into the event loop, however many acknowledgements come before it runs."""
-        with self._lock:
-            wake = self._waiters > 0 and not self._waking
-            self._waking = self._waking or wake
-        if wake:
-            self._loop.call_soon_threadsafe(self._on_wake)
-
-    def _on_wake(self) -> None:
-        with self._lock:
-            self._waking = False
-        self._progress.set()
+    def _beat(self, heartbeat: Heartbeat, partition: int) -> None:
+        value = json.dumps(heartbeat._asdict(), separators=(",", ":")).encode()
+        self._delivery.hand_over(Record(self._topic, partition, None, value, 0))

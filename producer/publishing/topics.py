@@ -1,13 +1,15 @@
-"""The topic, created with the settings that the rest relies on."""
+"""The topics, of trades and of gaps, created with the settings that the rest relies on."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
+from market.gap import TOPIC_SUFFIX
 from producer import ProducerError
 
 log = logging.getLogger(__name__)
@@ -16,15 +18,19 @@ TIMESTAMP_TYPE = "message.timestamp.type"
 LOG_APPEND_TIME = "LogAppendTime"
 """A record's Kafka time is when it was written: replays of old trades would else be deleted by retention at once."""
 
+RETENTION = "retention.ms"
+_FOR_EVER = "-1"  # gaps are few, and what is missing has to be known as long as the trades around it are read
+_PARTITIONS = "partitions"
+
 _TIMEOUT_MS = 10_000
 
 
 class TopicError(ProducerError):
-    """The topic cannot be created or looked at."""
+    """The topics cannot be created or looked at."""
 
 
-def create(bootstrap: str, topic: str, *, partitions: int) -> str:
-    """Create the topic, or look at the one that is there; what was done or found, in one sentence.
+def create(bootstrap: str, topic: str, *, partitions: int) -> list[str]:
+    """Create the topic of trades and that of its gaps, or look at those that are there; a sentence about each.
 
     A topic with other settings stays as it is and is warned of: changing partitions moves symbols between them.
     Raises `TopicError`.
@@ -33,42 +39,46 @@ def create(bootstrap: str, topic: str, *, partitions: int) -> str:
         admin = KafkaAdminClient(bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=_TIMEOUT_MS)
     except KafkaError as error:
         raise TopicError(f"Kafka does not answer at {bootstrap} ({error}); start it, or set KAFKA_BOOTSTRAP") from error
+    wanted = {
+        topic: {_PARTITIONS: str(partitions), TIMESTAMP_TYPE: LOG_APPEND_TIME},
+        topic + TOPIC_SUFFIX: {_PARTITIONS: "1", TIMESTAMP_TYPE: LOG_APPEND_TIME, RETENTION: _FOR_EVER},
+    }
     try:
-        return _create(admin, topic, partitions)
+        return [_create(admin, name, settings) for name, settings in wanted.items()]
     except KafkaError as error:
-        raise TopicError(f"topic {topic} at {bootstrap} could not be created: {error!r}") from error
+        raise TopicError(f"the topics {' and '.join(wanted)} at {bootstrap} could not be created: {error!r}") from error
     finally:
         admin.close()
 
 
-def differences(topic: str, partitions: int, found_partitions: int, found_type: str) -> list[str]:
-    """What is not as the settings say, with both values."""
-    found = []
-    if found_partitions != partitions:
-        found.append(f"topic {topic} has {found_partitions} partitions, and KAFKA_PARTITIONS says {partitions}")
-    if found_type != LOG_APPEND_TIME:
-        found.append(f"topic {topic} has {TIMESTAMP_TYPE}={found_type}, and {LOG_APPEND_TIME} is expected")
-    return found
+def differences(topic: str, wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    """What is not as it should be, with both values."""
+    return [
+        f"topic {topic} has {name}={found[name]}, and {value} is expected"
+        for name, value in wanted.items()
+        if found[name] != value
+    ]
 
 
-def _create(admin: KafkaAdminClient, topic: str, partitions: int) -> str:
+def _create(admin: KafkaAdminClient, topic: str, settings: Mapping[str, str]) -> str:
     wanted = {
-        "num_partitions": partitions,
+        "num_partitions": int(settings[_PARTITIONS]),
         "replication_factor": -1,  # the broker's default
-        "configs": {TIMESTAMP_TYPE: LOG_APPEND_TIME},
+        "configs": {name: value for name, value in settings.items() if name != _PARTITIONS},
     }
     try:
         admin.create_topics({topic: wanted}, timeout_ms=_TIMEOUT_MS, wait_for_metadata=True)
     except TopicAlreadyExistsError:
-        found = differences(topic, partitions, *_found(admin, topic))
+        found = differences(topic, settings, _found(admin, topic))
         for difference in found:
             log.warning("%s; it stays as it is", difference)
         return f"topic {topic} exists" + ("" if found else " as it should be")
-    return f"topic {topic} created: {partitions} partitions, {TIMESTAMP_TYPE}={LOG_APPEND_TIME}"
+    return f"topic {topic} created: {', '.join(f'{name}={value}' for name, value in settings.items())}"
 
 
-def _found(admin: KafkaAdminClient, topic: str) -> tuple[int, str]:
+def _found(admin: KafkaAdminClient, topic: str) -> dict[str, str]:
     description = admin.describe_topics([topic])[0]
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic, [TIMESTAMP_TYPE])
-    answer: Any = admin.describe_configs([resource], config_filter="all")
-    return len(description["partitions"]), answer[ConfigResourceType.TOPIC.name.lower()][topic][TIMESTAMP_TYPE]["value"]
+    names = [TIMESTAMP_TYPE, RETENTION]
+    answer: Any = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, names)], config_filter="all")
+    configs = answer[ConfigResourceType.TOPIC.name.lower()][topic]
+    return {_PARTITIONS: str(len(description["partitions"])), **{name: configs[name]["value"] for name in names}}

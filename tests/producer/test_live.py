@@ -1,260 +1,280 @@
-"""Live sources, against small exchanges on this machine that speak as much of the protocols as is needed."""
+"""Several exchanges at once: what is read of them, who is left out, and how a run goes on where another ended."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
 import pytest
-from aiohttp import WSMsgType, web
 
-from producer import live
-from producer.exchanges.venues import BINANCE, COINBASE, Venue
+from producer.completeness.resume import Tail
+from producer.exchanges.venues import COINBASE
+from producer.feeds.answers import REFUSALS
 from producer.feeds.feed import FeedRefusedError
-from producer.ledger import Ledger
-from tests.producer.doubles import ScriptedKafka, publisher, until
+from producer.live import NothingToReadError
+from producer.publishing.record import Record
+from producer.publishing.spill import Spill
+from tests.producer.doubles import ScriptedKafka, until
+from tests.producer.wired import SYMBOLS, Exchange, Producer, in_order, reading, simulated
 
-WITHIN_S = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heartbeats come fifty times as often as in earnest."""
-    monkeypatch.setattr(live, "BEAT_S", 0.02)
+BOTH = ("BTCUSDT", "coinbase:BTC-USD")
 
 
-def now_ms() -> int:
-    """Our clock."""
-    return time.time_ns() // 1_000_000
+def told(caplog: pytest.LogCaptureFixture, *modules: str) -> list[str]:
+    """What modules of the producer have said in warnings and errors."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name.removeprefix("producer.") in modules
+    ]
 
 
-def binance_trade(trade_id: int, **changes: Any) -> str:
-    """A trade of this moment, as the combined stream sends it."""
-    data = {"e": "trade", "E": 1, "s": "BTCUSDT", "t": trade_id, "p": "1.50", "q": "2", "T": now_ms(), "m": True}
-    return json.dumps({"stream": "btcusdt@trade", "data": data | changes})
+def tail_of(*kafkas: ScriptedKafka) -> Tail:
+    """What a start after these finds in the topics."""
+    now_ms = 1_800_000_000_000
+    tail = Tail(window_ms=3_600_000, now_ms=now_ms)
+    for kafka in kafkas:
+        for (content, _, partition), topic in zip(kafka.sent, kafka.topics, strict=True):
+            if topic.endswith("-gaps"):
+                tail.add_gap(json.dumps(content).encode())
+            elif not partition:  # of the heartbeats, those of one partition
+                tail.add_record(json.dumps(content).encode(), now_ms)
+    return tail
 
 
-class Exchange:
-    """Answers fixed REST bodies, notes what WebSocket clients send, and sends them what a test says."""
+async def whole(exchange: Exchange, symbols: Iterable[str], *producers: Producer) -> None:
+    """Wait until several runs together have every trade of these symbols; each only once."""
+    for symbol in symbols:
+        wanted = list(range(exchange.first_id(symbol), exchange.next_id(symbol)))
 
-    def __init__(self, bodies: dict[str, Any]) -> None:
-        self.bodies = bodies
-        self.heard: list[Any] = []
-        self.client: web.WebSocketResponse | None = None
+        def found(symbol: str = symbol) -> list[int]:
+            return [number for producer in producers for number in producer.ids(symbol)]
 
-    @property
-    def connected(self) -> bool:
-        """Whether a client has subscribed."""
-        return self.client is not None
-
-    async def say(self, frame: str) -> None:
-        """Send a frame to the client."""
-        assert self.client is not None
-        await self.client.send_str(frame)
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """A WebSocket, or the body of the path."""
-        if request.headers.get("Upgrade") != "websocket":
-            body = self.bodies.get(request.path)
-            return web.Response(status=body) if isinstance(body, int) else web.json_response(body)
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                self.heard.append(json.loads(message.data))
-                self.client = socket
-        self.client = None
-        return socket
+        await until(lambda wanted=wanted, found=found: set(wanted) <= set(found()))
+        assert sorted(found())[: len(wanted)] == wanted, symbol
 
 
-@asynccontextmanager
-async def serving(exchange: Exchange) -> AsyncIterator[str]:
-    """The host and port at which an exchange answers."""
-    application = web.Application()
-    application.router.add_route("GET", "/{path:.*}", exchange.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+def cut_off(kafka: ScriptedKafka, records: int) -> ScriptedKafka:
+    """A Kafka that has got only the first records: the rest of the run was killed."""
+    left = ScriptedKafka()
+    left.sent, left.topics = kafka.sent[:records], kafka.topics[:records]
+    return left
 
 
-@asynccontextmanager
-async def reading(
-    venues: list[Venue], symbols: list[str], kafka: ScriptedKafka, ledger: Ledger
-) -> AsyncIterator[asyncio.Task[None]]:
-    """Live sources at work."""
-    work = live.run(venues, symbols=symbols, publisher=publisher(kafka), ledger=ledger, tolerance_ms=2_000)
-    task: asyncio.Task[None] = asyncio.create_task(work)
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-def binance_at(address: str) -> Venue:
-    """Binance at a test's address."""
-    return Venue(
-        source="binance",
-        exchange="binance",
-        protocol=BINANCE,
-        stream_base=f"ws://{address}",
-        rest_base=f"http://{address}",
-    )
-
-
-def coinbase_at(address: str) -> Venue:
-    """Coinbase at a test's address."""
-    return replace(binance_at(address), source="coinbase", exchange="coinbase", protocol=COINBASE)
-
-
-BINANCE_BODIES = {
-    "/api/v3/exchangeInfo": {"symbols": [{"symbol": "BTCUSDT", "status": "TRADING"}]},
-    "/api/v3/time": {"serverTime": 1_723_161_255_000},
-}
-
-
-def test_binance_trades_are_published_once_and_bad_ones_counted() -> None:
-    """Subscribed as documented; a trade that comes twice, one from the future and one damaged do not get through."""
+@pytest.mark.parametrize("name", ["binance", "coinbase"])
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_run_goes_on_where_the_topic_ends(name: str, is_killed: bool) -> None:
+    """Without a hole and without a double, whether the run before was stopped or killed at any record."""
 
     async def scenario() -> None:
-        exchange, kafka, ledger = Exchange(BINANCE_BODIES), ScriptedKafka(), Ledger()
-        async with serving(exchange) as address, reading([binance_at(address)], ["btc-usdt", "XXX"], kafka, ledger):
-            await until(lambda: exchange.connected)
-            for frame in (
-                '{"result":null,"id":1}',
-                binance_trade(7),
-                binance_trade(7),
-                binance_trade(8, T=now_ms() + 60_000),
-                binance_trade(9, p="-1"),
-                binance_trade(10)[:-5],
-                binance_trade(11),
-            ):
-                await exchange.say(frame)
-            await until(lambda: ledger.received == 7)
-            trades = [content for content, _, _ in kafka.sent if "trade_id" in content]
-            assert exchange.heard == [{"method": "SUBSCRIBE", "params": ["btcusdt@trade"], "id": 1}]
-            assert [(one["exchange"], one["trade_id"]) for one in trades] == [("binance", 7), ("binance", 11)]
-            assert (ledger.duplicates, ledger.rejected.total(), ledger.passed_over) == (1, 3, {"reply": 1})
+        async with simulated() as exchange:
+            async with reading(exchange.venue(name)) as first:
+                await first.has_all(exchange, SYMBOLS[name])
+                await until(lambda: len(first.kafka.sent) > 100)
+            if is_killed:
+                first = Producer([exchange.venue(name)], cut_off(first.kafka, 71), first.publisher)
+            async with reading(exchange.venue(name), tail=tail_of(first.kafka)) as second:
+                await whole(exchange, SYMBOLS[name], first, second)
+                await until(lambda: all(second.ids(symbol) for symbol in SYMBOLS[name][:2]))
+                for symbol in SYMBOLS[name]:
+                    assert second.ids(symbol) == sorted(second.ids(symbol))
 
     asyncio.run(scenario())
 
 
-def test_binance_heartbeats_are_the_exchanges_time_less_a_second_and_end_with_the_connection() -> None:
-    """However far our clock is from the exchange's, heartbeats follow the exchange's, and stop when it is gone."""
-
-    async def scenario() -> list[int]:
-        exchange, kafka = Exchange(BINANCE_BODIES), ScriptedKafka()
-        async with serving(exchange) as address, reading([binance_at(address)], ["BTCUSDT"], kafka, Ledger()):
-            began = time.monotonic()
-            await until(lambda: len(kafka.sent) >= 4)
-            passed_ms = (time.monotonic() - began) * 1000
-            beats = [content["heartbeat"] for content, _, _ in kafka.sent]
-            assert [partition for _, _, partition in kafka.sent[:4]] == [0, 1, 0, 1]
-            start_ms = 1_723_161_255_000 - 1_000
-            assert all(start_ms <= beat <= start_ms + passed_ms for beat in beats)
-        return beats
-
-    beats = asyncio.run(scenario())
-    assert beats == sorted(beats)
-    assert beats[0] == beats[1] < beats[2] == beats[3]
-
-
-def coinbase_match(trade_id: int, kind: str = "match") -> str:
-    """A Coinbase trade of an earlier minute."""
-    data = {"type": kind, "trade_id": trade_id, "side": "sell", "size": "1", "price": "2", "product_id": "BTC-USD"}
-    return json.dumps(data | {"time": "2024-08-08T23:54:15.5Z"})
-
-
-def test_coinbases_last_match_counts_only_where_it_follows() -> None:
-    """The trade before the first one read stays out, for its second cannot be whole; after a cut it may be the next."""
+def test_a_stopped_run_with_a_hole_is_made_whole_by_the_next() -> None:
+    """What was missing at the stop is asked for at the next start, and told as filled."""
 
     async def scenario() -> None:
-        exchange, kafka, ledger = Exchange({"/products": [{"id": "BTC-USD"}]}), ScriptedKafka(), Ledger()
-        async with serving(exchange) as address, reading([coinbase_at(address)], ["BTC-USD"], kafka, ledger):
-            await until(lambda: exchange.connected)
-            for frame in (
-                coinbase_match(10, "last_match"),
-                coinbase_match(11),
-                coinbase_match(11, "last_match"),
-                coinbase_match(12, "last_match"),
-                coinbase_match(20, "last_match"),
-            ):
-                await exchange.say(frame)
-            await until(lambda: ledger.received == 5)
-            assert [content["trade_id"] for content, _, _ in kafka.sent if "trade_id" in content] == [11, 12]
-            assert ledger.passed_over == {"trade whose forerunner is not known": 3}
+        async with simulated() as exchange:
+            async with reading(exchange.venue("binance")) as first:
+                await first.has_all(exchange, SYMBOLS["binance"])
+                exchange.strike({"kind": "rest_5xx", "for_s": 0.7}, {"kind": "drop_ids", "symbol": "BTCUSDT"})
+                await until(lambda: first.live.waiting > 5)
+            ((_, missing, _, _),) = first.gaps("BTCUSDT")
+            async with reading(exchange.venue("binance"), tail=tail_of(first.kafka)) as second:
+                await until(lambda: ("filled", missing, missing, "back-filled") in second.gaps("BTCUSDT"))
+                await whole(exchange, SYMBOLS["binance"], first, second)
 
     asyncio.run(scenario())
 
 
-def test_a_heartbeat_waits_for_the_trades_before_it() -> None:
-    """While Kafka has not acknowledged a trade, no heartbeat overtakes it."""
+def test_two_venues_of_one_exchange_make_up_for_each_other() -> None:
+    """One is cut, later it refuses us for good and is told so; the trades are whole, and heartbeats go on."""
 
     async def scenario() -> None:
-        exchange, kafka = Exchange(BINANCE_BODIES), ScriptedKafka(held=True)
-        async with serving(exchange) as address, reading([binance_at(address)], ["BTCUSDT"], kafka, Ledger()):
-            await until(lambda: exchange.connected)
-            await exchange.say(binance_trade(1))
-            await asyncio.sleep(10 * live.BEAT_S)  # that nothing comes takes time to see
-            assert [content.get("trade_id") for content, _, _ in kafka.sent] == [1]
-            kafka.acknowledge(1)
-            await until(lambda: len(kafka.sent) > 1)
-            assert "heartbeat" in kafka.sent[1][0]
+        async with simulated() as exchange:
+            venues = [exchange.venue("coinbase"), exchange.venue("coinbase-advanced")]
+            async with reading(*venues, symbols=SYMBOLS["coinbase"]) as producer:
+                await producer.has_all(exchange, SYMBOLS["coinbase"])
+                exchange.strike({"kind": "refuse", "status": 403, "count": 1}, {"kind": "cut", "frame": 5})
+                await until(lambda: exchange.schedule.struck["refuse"] == 1)
+                count = len(producer.beats())
+                await until(lambda: len(producer.beats()) > count)
+                await producer.has_all(exchange, SYMBOLS["coinbase"])
+                in_order(producer, exchange, SYMBOLS["coinbase"])
+                assert producer.samples()["producer_connected", "sim-coinbase"] == 1
 
     asyncio.run(scenario())
 
 
-def test_coinbase_heartbeats_are_those_of_its_frames() -> None:
-    """Each heartbeat bears the time of the latest heartbeat frame; when none comes, none is sent."""
+def test_a_bad_product_is_left_out_and_the_rest_subscribed_again(caplog: pytest.LogCaptureFixture) -> None:
+    """One bad product voids Coinbase's whole subscription: it is told, and the others are complete."""
 
     async def scenario() -> None:
-        bodies = {"/products": [{"id": "BTC-USD", "status": "online"}]}
-        exchange, kafka, ledger = Exchange(bodies), ScriptedKafka(), Ledger()
-        async with serving(exchange) as address, reading([coinbase_at(address)], ["BTC-USD"], kafka, ledger):
-            await until(lambda: exchange.connected)
-            beat = {"type": "heartbeat", "product_id": "BTC-USD", "last_trade_id": 1, "sequence": 1}
-            await exchange.say(json.dumps(beat | {"time": "2014-11-07T08:19:28.464459Z"}))
-            await until(lambda: len(kafka.sent) == 2)
-            await asyncio.sleep(10 * live.BEAT_S)  # the exchange is silent
-            assert kafka.sent == [({"exchange": "coinbase", "heartbeat": 1415348367464}, None, n) for n in (0, 1)]
-            assert exchange.heard[0]["channels"] == ["matches", "heartbeat"]
+        async with simulated() as exchange:
+            venue = exchange.venue("coinbase", products_of=lambda listing: [*COINBASE.products_of(listing), "GONE-USD"])
+            async with reading(venue, symbols=["GONE-USD", *SYMBOLS["coinbase"]]) as producer:
+                await producer.has_all(exchange, SYMBOLS["coinbase"])
+                await until(lambda: len(producer.ids("BTCUSD")) > 20)
+                in_order(producer, exchange, SYMBOLS["coinbase"])
+
+    asyncio.run(scenario())
+    assert told(caplog, "streams", "ledger") == [
+        'sim-coinbase answers with an error: {"message": "Failed to subscribe", '
+        '"reason": "GONE-USD is not a valid product"}',
+        "sim-coinbase does not know GONE-USD any more: it is left out, the others are read on",
+    ]
+
+
+def test_a_refused_exchange_is_left_out_and_the_other_read_on(caplog: pytest.LogCaptureFixture) -> None:
+    """HTTP 451 is told whole, with what helps; the other exchange is complete."""
+
+    async def scenario() -> str:
+        async with simulated() as exchange:
+            exchange.strike({"kind": "rest_451", "venue": "binance"})
+            async with reading(exchange.venue("binance"), exchange.venue("coinbase"), symbols=BOTH) as producer:
+                await producer.has_all(exchange, ["BTCUSD"])
+                assert producer.ids("BTCUSDT") == []
+            return exchange.address
+
+    address = asyncio.run(scenario())
+    assert told(caplog, "live") == [
+        f"sim-binance is left out: sim-binance: http://{address}/api/v3/exchangeInfo answered HTTP 451: "
+        "the exchange does not serve this address (Binance refuses some countries and many cloud providers); "
+        "connect from elsewhere, or choose another SOURCE, such as coinbase or simulator",
+        "SYMBOLS: BTCUSDT: not traded at coinbase; skipped",
+    ]
+
+
+def test_an_exchange_that_refuses_later_hands_on_what_it_has_brought() -> None:
+    """A handshake is answered with 451, and trades wait for a missing one: they go out, and the other goes on."""
+
+    async def scenario() -> None:
+        async with (
+            simulated() as exchange,
+            reading(exchange.venue("binance"), exchange.venue("coinbase"), symbols=BOTH) as producer,
+        ):
+            await producer.has_all(exchange, ["BTCUSDT", "BTCUSD"])
+            exchange.strike({"kind": "rest_5xx", "for_s": 60, "venue": "binance"})
+            exchange.strike({"kind": "drop_ids", "symbol": "BTCUSDT"})
+            await until(lambda: producer.live.waiting > 3)
+            exchange.strike({"kind": "refuse", "status": 451, "venue": "binance", "for_s": 60})
+            exchange.strike({"kind": "cut", "venue": "binance"})
+            await until(lambda: producer.live.waiting == 0)
+            await producer.has_all(exchange, ["BTCUSD"])
+            assert [status for status, *_ in producer.gaps("BTCUSDT")] == ["open"]
 
     asyncio.run(scenario())
 
 
-def test_symbols_that_nobody_trades_end_the_program() -> None:
-    """The error says what was asked for, where, and how to say it."""
+def test_when_all_refuse_the_program_ends_with_the_first_refusal() -> None:
+    """The error is that of an exchange, and names what helps."""
 
     async def scenario() -> None:
-        async with serving(Exchange(BINANCE_BODIES)) as address:
-            with pytest.raises(live.NothingToReadError) as caught:
-                async with reading([binance_at(address)], ["XXX-USD"], ScriptedKafka(), Ledger()) as task:
-                    await asyncio.wait_for(task, WITHIN_S)
-            assert str(caught.value) == (
-                "none of SYMBOLS=XXX-USD is traded at binance; "
-                "name symbols as the exchange lists them, such as binance:BTCUSDT or coinbase:BTC-USD"
+        async with simulated() as exchange:
+            exchange.strike({"kind": "rest_451"})
+            async with reading(exchange.venue("coinbase"), ends_with=FeedRefusedError) as producer:
+                pass
+            assert str(producer.error) == (
+                f"sim-coinbase: http://{exchange.address}/products answered HTTP 451: {REFUSALS[451]}"
             )
 
     asyncio.run(scenario())
 
 
-def test_an_exchange_that_does_not_serve_us_ends_the_program() -> None:
-    """HTTP 451 is explained, not retried."""
+def test_symbols_that_nobody_trades_end_the_program(caplog: pytest.LogCaptureFixture) -> None:
+    """The error says what was asked for, where, and how to say it; each entry is told once, when all have answered."""
+
+    async def scenario() -> str:
+        async with simulated() as exchange:
+            venues = exchange.venue("binance"), exchange.venue("coinbase")
+            async with reading(*venues, symbols=["XXX-USD", "kraken:BTC-USD"], ends_with=NothingToReadError) as found:
+                pass
+            return str(found.error)
+
+    assert asyncio.run(scenario()) == (
+        "none of SYMBOLS=XXX-USD,kraken:BTC-USD is traded at sim-binance, sim-coinbase; "
+        "name symbols as the exchange lists them, such as binance:BTCUSDT or coinbase:BTC-USD"
+    )
+    assert told(caplog, "live") == [
+        "SYMBOLS: XXX-USD: not traded at binance or coinbase; skipped",
+        "SYMBOLS: kraken:BTC-USD: kraken is not among the sources (binance, coinbase); skipped",
+    ]
+
+
+def test_of_a_simulated_exchange_every_symbol_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    """SYMBOLS is for real ones, and nothing is said of it."""
 
     async def scenario() -> None:
-        async with serving(Exchange({"/api/v3/exchangeInfo": 451})) as address:
-            with pytest.raises(FeedRefusedError, match="answered HTTP 451: the exchange does not serve this address"):
-                async with reading([binance_at(address)], ["BTCUSDT"], ScriptedKafka(), Ledger()) as task:
-                    await asyncio.wait_for(task, WITHIN_S)
+        async with simulated() as exchange:
+            venue = replace(exchange.venue("binance"), source="simulator")
+            async with reading(venue, symbols=["XXX"]) as producer:
+                await until(lambda: len(producer.ids("LINKUSDT")) > 0 and len(producer.ids("ETHBTC")) > 0)
+
+    asyncio.run(scenario())
+    assert told(caplog, "live") == []
+
+
+def test_an_exchange_without_a_listing_does_not_hold_up_the_other(caplog: pytest.LogCaptureFixture) -> None:
+    """It is asked again until it answers; meanwhile the other is read, and complaints wait for both."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange:
+            exchange.strike({"kind": "rest_5xx", "venue": "binance", "for_s": 60})
+            symbols = [*BOTH, "XXX-USD"]
+            async with reading(exchange.venue("binance"), exchange.venue("coinbase"), symbols=symbols) as producer:
+                await producer.has_all(exchange, ["BTCUSD"])
+                assert {text.partition(" (")[0] for text in told(caplog, "live")} == {"sim-binance: no list of symbols"}
+                exchange.schedule.clear()
+                await producer.has_all(exchange, ["BTCUSDT"])
+                in_order(producer, exchange, ["BTCUSDT", "BTCUSD"])
+
+    asyncio.run(scenario())
+    assert told(caplog, "live")[-1] == "SYMBOLS: XXX-USD: not traded at binance or coinbase; skipped"
+
+
+def test_what_an_earlier_run_left_on_disk_is_published_once_and_forgotten_when_it_is_safe(tmp_path: Path) -> None:
+    """Trades of the disk go through the sequences with those of the topic and of the exchange: whole, none doubled."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange:
+            async with reading(exchange.venue("binance")) as first:
+                await first.has_all(exchange, SYMBOLS["binance"])
+                await until(lambda: len(first.kafka.sent) > 60)
+            values = [content for content, _, _ in first.kafka.sent]
+            left = Spill(tmp_path, "topic", limit_bytes=2**30)
+            for content in values[20:50]:  # ten of them are in the topic already
+                trades = int("trade_id" in content)
+                left.append(Record("topic", None, b"key", json.dumps(content, separators=(",", ":")).encode(), trades))
+            await left.sync()
+            left.close()
+            files = list(tmp_path.rglob("*.records"))
+            assert files
+            spill = Spill(tmp_path, "topic", limit_bytes=2**30)
+            kafka = ScriptedKafka(held=True)
+            known = cut_off(first.kafka, 30)
+            async with reading(exchange.venue("binance"), kafka=kafka, tail=tail_of(known), spill=spill) as second:
+                await until(lambda: len(kafka.sent) >= len([1 for one in values[30:50] if "trade_id" in one]))
+                assert list(tmp_path.rglob("*.records")) == files
+                kafka.held = False
+                kafka.acknowledge(1_000)
+                await until(lambda: not [path for path in files if path.exists()])
+                first = Producer([exchange.venue("binance")], known, first.publisher)
+                await whole(exchange, SYMBOLS["binance"], first, second)
 
     asyncio.run(scenario())

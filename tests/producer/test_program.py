@@ -1,4 +1,4 @@
-"""`python -m producer` as a user runs it: what it publishes, what it says, how it ends."""
+"""`python -m producer` as a user runs it on recordings and on wrong settings: what it publishes, says, how it ends."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,34 +14,18 @@ import pytest
 from market.settings import ROOT
 from producer.publishing import topics
 from tests.producer.doubles import elements
-from tests.support import eventually, free_ports
+from tests.producer.program import WITHIN_S, environment, run, running
+from tests.support import eventually
 
 DATA = ROOT / "../shared/data"
 recorded = pytest.mark.skipif(not DATA.is_dir(), reason="the recorded market data (../shared/data) is not there")
-WITHIN_S = 60.0
 
 
-def environment(bootstrap: str, topic: str, **settings: str) -> dict[str, str]:
-    """Settings for a program of its own."""
-    return {**os.environ, "KAFKA_BOOTSTRAP": bootstrap, "KAFKA_TOPIC": topic, "SOURCE": "simulator", **settings}
-
-
-def run(env: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the producer to its end."""
-    command = [sys.executable, "-m", "producer", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=WITHIN_S, check=False)
-
-
-@contextmanager
-def running(env: dict[str, str], log: Path, module: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs until it ends or the test does."""
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", module, *arguments], cwd=ROOT, env=env, stderr=output)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+@pytest.fixture
+def topic(kafka: str, topic: str) -> str:
+    """A new topic and that of its gaps, as the program makes them."""
+    topics.create(kafka, topic, partitions=4)
+    return topic
 
 
 @recorded
@@ -124,30 +106,28 @@ def test_a_stopped_replay_leaves_nothing_unacknowledged(kafka: str, topic: str, 
 
 
 @pytest.mark.e2e
-def test_the_simulator_is_read_live_and_a_signal_stops_it(kafka: str, topic: str, tmp_path: Path) -> None:
-    """Both simulated exchanges: contiguous ids per symbol, heartbeats of each, no trade behind one, exit 0."""
-    (port,) = free_ports(1)
-    env = environment(kafka, topic, SIMULATOR_PORT=str(port))
-    log = tmp_path / "log"
-    with (
-        running(env, tmp_path / "simulator", "simulator", "--port", str(port)),
-        running(env, log, "producer") as process,
-    ):
-        eventually(lambda: sum("heartbeat" in element for _, element in elements(kafka, topic)) >= 32)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
-    ids: dict[tuple[str, str], list[int]] = {}
-    reached: dict[tuple[int, str], int] = {}
-    for partition, element in elements(kafka, topic):
-        exchange = element["exchange"]
-        if "heartbeat" in element:
-            reached[partition, exchange] = element["heartbeat"]
-        else:
-            ids.setdefault((exchange, element["symbol"]), []).append(element["trade_id"])
-            assert element["timestamp"] > reached.get((partition, exchange), 0)
-    assert {exchange for exchange, _ in ids} == {"sim-binance", "sim-coinbase"}
-    assert all(numbers == list(range(numbers[0], numbers[0] + len(numbers))) for numbers in ids.values())
-    assert "rejected 0" in log.read_text()
+def test_on_a_terminal_a_replay_shows_its_progress(kafka: str, topic: str, tmp_path: Path) -> None:
+    """The bar is on standard error where that is a terminal; in a file there is the log alone."""
+    path = tmp_path / "recording"
+    path.write_text("\n".join(TRADE.format(number, 1672515782136) for number in range(2_000)))
+    ours, theirs = os.openpty()
+    env = environment(kafka, topic, TERM="xterm", COLUMNS="160")
+    command = [sys.executable, "-m", "producer", "--replay", str(path), "--speed", "max"]
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 100_000):
+            shown += part
+    except OSError:  # the program has ended, and nobody else has the terminal
+        pass
+    os.close(ours)
+    assert process.wait(WITHIN_S) == 0
+    assert b"100%" in shown
+    assert b"received 2000, published 2000" in shown
+    elsewhere = run(env, "--replay", path, "--speed", "max")
+    assert "received 2000, published 2000" in elsewhere.stderr
+    assert "%" not in elsewhere.stderr
 
 
 @pytest.mark.e2e
@@ -164,25 +144,33 @@ def test_a_missing_topic_is_waited_for(kafka: str, tmp_path: Path) -> None:
     assert [element["trade_id"] for _, element in elements(kafka, "late")] == [1]
 
 
-def test_an_absent_kafka_is_waited_for_and_a_signal_ends_the_wait(tmp_path: Path) -> None:
-    """Each attempt is told; SIGTERM ends the program within ten seconds, with nothing lost."""
-    (port,) = free_ports(1)
-    log = tmp_path / "log"
-    with running(environment(f"127.0.0.1:{port}", "t"), log, "producer") as process:
-        eventually(lambda: f"Kafka does not answer at 127.0.0.1:{port}" in log.read_text())
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"BATCH_SIZE": "0"}, "BATCH_SIZE=0 (from the environment) is not allowed"),
-        ({"SOURCE": ""}, "SOURCE is not set, and KAFKA_BOOTSTRAP=127.0.0.1:9 is not the local stack"),
+        (
+            {"BATCH_SIZE": "0"},
+            "BATCH_SIZE=0 (from the environment) is not allowed: it must be a whole number from 1 to 1000\n",
+        ),
+        (
+            {"SOURCE": ""},
+            "SOURCE is not set, and KAFKA_BOOTSTRAP=127.0.0.1:9 is not the local stack; say where its trades shall "
+            "come from: simulator, binance, coinbase, coinbase-advanced, several by comma\n",
+        ),
     ],
 )
 def test_wrong_settings_end_with_the_name_and_the_value(settings: dict[str, str], message: str) -> None:
     """Exit code 2, before anything is connected."""
     ended = run(environment("127.0.0.1:9", "t", **settings))
-    assert ended.returncode == 2
-    assert message in ended.stderr
+    assert (ended.returncode, ended.stderr) == (2, message)
+
+
+def test_a_folder_that_cannot_be_used_ends_the_program_at_once(tmp_path: Path) -> None:
+    """Exit code 1, with the setting's name and what helps, before anything is connected or taken."""
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "spill"
+    ended = run(environment("127.0.0.1:9", "t", SPILL_DIR=str(folder)))
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(
+        f"ERROR SPILL_DIR={folder} cannot be used ([Errno 20] Not a directory: '{folder}/t'); "
+        "name a folder that can be written, or set SPILL_LIMIT_MB=0, with which nothing is kept on disk\n"
+    )

@@ -126,12 +126,20 @@ def test_recorded_rest_notes_are_passed_over() -> None:
 
 
 @recorded
-def test_klines_and_foreign_frames_are_no_trades() -> None:
-    """Recorded kline frames are passed over; Coinbase Advanced frames are of a feed we do not read."""
-    found = read(DATA / "wire_examples/binance_spot_kline_1s_ws.jsonl", exchange="binance")
-    assert set(kinds_of(found)) == {"kline"}
+def test_recorded_klines_are_no_trades() -> None:
+    """Kline frames are passed over; a file of nothing else shows no market."""
+    file = DATA / "wire_examples/binance_spot_kline_1s_ws.jsonl"
+    assert kinds_of(read(file, exchange="binance")) == {"kline": 6}
     with pytest.raises(RecordingError, match="tells an exchange"):
-        read(DATA / "wire_examples/coinbase_advanced_market_trades.jsonl")
+        read(file)
+
+
+@recorded
+def test_frames_of_coinbase_advanced_are_recognised() -> None:
+    """Three frames of one trade each, of the exchange whose other feed has them too."""
+    found = read(DATA / "wire_examples/coinbase_advanced_market_trades.jsonl")
+    assert [trade.trade_id for trade in trades_of(found)] == [929248657, 929248658, 929248659]
+    assert {entry.exchange for entry in found} == {"coinbase"}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +218,7 @@ def test_damaged_lines_are_rejected_and_the_rest_is_read(tmp_path: Path) -> None
         (
             b"hello\nworld\n",
             "PATH: nothing in its first 100000 lines tells an exchange; known are Binance trade frames, Coinbase "
-            "Exchange frames and Binance trades archives (CSV). Say --venue if it is one of them",
+            "frames and Binance trades archives (CSV). Say --venue if it is one of them",
         ),
         (
             f"{BINANCE}\n{COINBASE}".encode(),

@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 
 from simulator.clock import Clock, parse_us
 from simulator.server import Simulator, serve
+from tests.simulator.clients import START_US, Answer, answer_to
 
 Scenario = Callable[[Simulator], Awaitable[None]]
 
@@ -23,5 +25,22 @@ def against() -> Callable[..., None]:
                 await scenario(simulator)
 
         asyncio.run(main())
+
+    return run
+
+
+@pytest.fixture
+def get(against: Any) -> Callable[..., list[Answer]]:
+    """`get(path, …)`: the answers to some requests, each as (status, headers, JSON with exact decimals)."""
+
+    def run(*paths: str, headers: dict[str, str] | None = None, **options: Any) -> list[Answer]:
+        answers: list[Answer] = []
+
+        async def scenario(simulator: Simulator) -> None:
+            async with ClientSession(simulator.http, headers=headers) as session:
+                answers.extend([await answer_to(session, path) for path in paths])
+
+        against(scenario, **{"clock": Clock(start_us=START_US, speed=0.001), "rate": 200.0, **options})
+        return answers
 
     return run

@@ -124,8 +124,6 @@ def test_what_is_not_a_json_object_is_rejected(frame: str | bytes) -> None:
     [
         ({"e": "aggTrade", "s": "BNBBTC"}, "aggTrade"),
         ({"e": "blockTrade", "s": "BNBBTC"}, "blockTrade"),
-        ({"e": "serverShutdown", "E": 1770123456789}, "serverShutdown"),
-        ({"stream": "!serverShutdown", "data": {"E": 1}}, "!serverShutdown"),
         ({"stream": "btcusdt@bookTicker", "data": {"u": 1, "s": "BTCUSDT"}}, "bookTicker"),
         ({"stream": "!ticker@arr", "data": [{"e": "24hrTicker"}]}, "arr"),
         ({"result": None, "id": 1}, "reply"),
@@ -139,10 +137,38 @@ def test_frames_that_are_no_trades_are_passed_over_by_their_kind(message: object
     assert outcome(message) == Outcome(passed_over=kind)
 
 
-def test_the_exchanges_errors_are_told() -> None:
-    """An error that answers one of our requests is passed over, and said."""
-    found = outcome({"error": {"code": 4, "msg": "Too many subscriptions"}, "id": 19})
-    assert found == Outcome(passed_over="error", complaint='{"code": 4, "msg": "Too many subscriptions"}')
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"e": "serverShutdown", "E": 1770123456789},
+        {"stream": "!serverShutdown", "data": {"e": "serverShutdown", "E": 1770123456789}},
+        {"stream": "!serverShutdown", "data": {"E": 1770123456789}},
+        {"stream": "!serverShutdown", "data": None},
+    ],
+)
+def test_a_servers_farewell_is_heard_in_every_shape(message: object) -> None:
+    """A server that goes away says so on raw and on combined streams; nothing in it is a trade."""
+    assert outcome(message) == Outcome(passed_over="serverShutdown", farewell=True)
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (
+            {"error": {"code": 4, "msg": "Too many subscriptions"}, "id": 19},
+            '{"code": 4, "msg": "Too many subscriptions"}',
+        ),
+        ({"code": 2, "msg": "Invalid request"}, '{"code": 2, "msg": "Invalid request"}'),
+        ({"error": {"code": 2, "msg": {"nested": []}}}, '{"code": 2, "msg": "unknown"}'),
+        (
+            {"error": {"code": 3, "msg": "Invalid JSON: " + "x" * 600}, "id": None},
+            '{"code": 3, "msg": "Invalid JSON: ' + "x" * (500 - 34),
+        ),
+    ],
+)
+def test_the_exchanges_errors_are_told(message: object, complaint: str) -> None:
+    """An error that answers one of our requests, wrapped or not, is passed over, and said in at most 500 characters."""
+    assert outcome(message) == Outcome(passed_over="error", complaint=complaint)
 
 
 @pytest.mark.parametrize("kind", ["INSURANCE_FUND", "ADL", "NA", None, 1])

@@ -112,17 +112,34 @@ def test_a_match_that_is_no_valid_trade_is_rejected_with_the_reason(changes: dic
     assert outcome(match_frame(**changes)) == Outcome(rejected=reason)
 
 
-def test_a_heartbeat_tells_the_exchanges_clock() -> None:
-    """The documented heartbeat is passed over, and its time is the exchange's."""
-    beat = {
-        "type": "heartbeat",
-        "sequence": 90,
-        "last_trade_id": 20,
-        "product_id": "BTC-USD",
-        "time": "2014-11-07T08:19:28.464459Z",
-    }
-    assert outcome(beat) == Outcome(passed_over="heartbeat", clock_ms=1415348368464)
-    assert outcome(beat | {"time": "soon"}) == Outcome(passed_over="heartbeat")
+BEAT = {
+    **{"type": "heartbeat", "sequence": 90, "last_trade_id": 20, "product_id": "BTC-USD"},
+    **{"time": "2014-11-07T08:19:28.464459Z"},
+}
+
+
+def test_a_heartbeat_tells_the_exchanges_clock_and_its_newest_trade() -> None:
+    """The documented heartbeat is passed over; its time is the exchange's, and it says how far ids have come."""
+    assert outcome(BEAT) == Outcome(passed_over="heartbeat", clock_ms=1415348368464, newest=("BTCUSD", 20))
+    assert outcome(BEAT | {"time": "soon"}) == Outcome(passed_over="heartbeat", newest=("BTCUSD", 20))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"last_trade_id": 0},  # for months of 2019 and 2020, with trades going on
+        {"last_trade_id": None},
+        {"last_trade_id": -5},
+        {"last_trade_id": 2**53},
+        {"last_trade_id": 20.5},
+        {"last_trade_id": True},
+        {"product_id": None},
+        {"product_id": "btc-usd"},
+    ],
+)
+def test_a_heartbeat_that_names_no_trade_bounds_nothing(changes: dict[str, Any]) -> None:
+    """A bound taken from nonsense would be a hole that nobody can fill."""
+    assert outcome(BEAT | changes) == Outcome(passed_over="heartbeat", clock_ms=1415348368464)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +157,26 @@ def test_frames_that_are_no_trades_are_passed_over_by_their_kind(message: object
     assert outcome(message) == Outcome(passed_over=kind)
 
 
-def test_the_exchanges_errors_are_told() -> None:
-    """A refused subscription is said: the exchange ignores all of it."""
-    found = outcome({"type": "error", "message": "Failed to subscribe", "reason": "XXX-USD is not a valid product"})
-    complaint = '{"message": "Failed to subscribe", "reason": "XXX-USD is not a valid product"}'
-    assert found == Outcome(passed_over="error", complaint=complaint)
+@pytest.mark.parametrize(
+    ("reason", "refused"),
+    [
+        ("XXX-USD is not a valid product", "XXX-USD"),
+        ("00-USD has been delisted", "00-USD"),
+        ("Invalid product ID provided", None),
+        (" is not a valid product", None),
+        ("No channels provided", None),
+        ("You need to specify at least one product ID for channel heartbeat", None),
+        ("re-subscribe", None),
+        (None, None),
+        (["XXX-USD"], None),
+    ],
+)
+def test_the_exchanges_errors_are_told_with_the_product_they_name(reason: object, refused: str | None) -> None:
+    """A refused subscription is said, for the exchange ignores all of it; the product it names can then be left out."""
+    found = outcome({"type": "error", "message": "Failed to subscribe", "reason": reason})
+    said = reason if reason is None or isinstance(reason, str) else "unknown"
+    complaint = json.dumps({"message": "Failed to subscribe", "reason": said})
+    assert found == Outcome(passed_over="error", complaint=complaint, refused_product=refused)
 
 
 def test_one_message_subscribes_to_matches_and_heartbeats() -> None:

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import logging
+import re
 from http import HTTPStatus
-from itertools import islice, pairwise
+from itertools import islice
 
 import pytest
-from websockets.asyncio.server import Request, Response, Server, ServerConnection, serve
+from websockets.asyncio.server import Request, Response, ServerConnection
 
-from producer.feeds.feed import Feed, FeedRefusedError, Patience, delays
-
-QUICK = Patience(silence_s=0.2, connect_s=5, first_delay_s=0.01, longest_delay_s=0.02, session_s=30)
-WITHIN_S = 10.0
-Handler = Callable[[ServerConnection], Awaitable[None]]
-
-
-@asynccontextmanager
-async def exchange(
-    handler: Handler, answer: Callable[[ServerConnection, Request], Response | None] | None = None
-) -> AsyncIterator[str]:
-    """A server that treats each connection with `handler`, and each handshake with `answer`; its URL."""
-    server: Server
-    async with serve(handler, "127.0.0.1", 0, process_request=answer) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-
-
-def feed_of(
-    url: str, received: list[str | bytes], greetings: list[str] | None = None, patience: Patience = QUICK
-) -> Feed:
-    """A feed that notes what it receives."""
-
-    async def receive(frame: str | bytes) -> None:
-        received.append(frame)
-
-    return Feed("test", url, greetings=greetings or [], greeting_interval_s=0.05, receive=receive, patience=patience)
-
-
-async def until(condition: Callable[[], bool], feed: Feed) -> None:
-    """Run a feed until a condition holds."""
-    running = asyncio.create_task(feed.run())
-    try:
-        async with asyncio.timeout(WITHIN_S):
-            while not condition():
-                if running.done():
-                    await running
-                await asyncio.sleep(0.005)
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
+from producer.exchanges.venues import Patience
+from producer.feeds.feed import Feed, FeedRefusedError, delays
+from tests.producer.feeds.servers import QUICK, WITHIN_S, exchange, feed_of, running, until
+from tests.support import free_ports
 
 
 def test_a_cut_connection_is_made_and_greeted_again() -> None:
@@ -67,69 +31,11 @@ def test_a_cut_connection_is_made_and_greeted_again() -> None:
         received: list[str | bytes] = []
         async with exchange(cut_after_two_frames) as url:
             feed = feed_of(url, received, ["hello", "again"])
-            await until(lambda: feed.session == 3 and len(received) == 6, feed)
-        return received
+            await until(lambda: len(received) >= 6, feed)
+        return received[:6]
 
-    assert asyncio.run(scenario()) == ["one", "two"] * 3
-    assert greeted == ["hello", "again"] * 3
-
-
-def test_greetings_keep_their_distance() -> None:
-    """Control messages are sent no faster than the exchange allows, and frames are received meanwhile."""
-    times: list[float] = []
-
-    async def note_times(connection: ServerConnection) -> None:
-        async for _ in connection:
-            times.append(asyncio.get_running_loop().time())
-            await connection.send("ack")
-
-    async def scenario() -> None:
-        received: list[str | bytes] = []
-        async with exchange(note_times) as url:
-            await until(lambda: len(received) == 3, feed_of(url, received, ["a", "b", "c"]))
-
-    asyncio.run(scenario())
-    assert min(later - earlier for earlier, later in pairwise(times)) > 0.03
-
-
-def test_an_open_connection_that_is_silent_is_given_up() -> None:
-    """Silence is noticed though the server answers pings, and another session begins."""
-
-    async def silent(connection: ServerConnection) -> None:
-        await connection.send("one")
-        await connection.wait_closed()
-
-    async def scenario() -> int:
-        received: list[str | bytes] = []
-        async with exchange(silent) as url:
-            feed = feed_of(url, received)
-            await until(lambda: len(received) == 2, feed)
-            return feed.session
-
-    assert asyncio.run(scenario()) == 2
-
-
-def test_waiting_for_kafka_is_not_silence() -> None:
-    """While `receive` waits, no silence is counted: back-pressure must not cost the connection."""
-
-    async def talk(connection: ServerConnection) -> None:
-        for number in range(3):
-            await connection.send(str(number))
-        await connection.wait_closed()
-
-    async def scenario() -> int:
-        received: list[str | bytes] = []
-
-        async def slow(frame: str | bytes) -> None:
-            await asyncio.sleep(QUICK.silence_s * 1.5)
-            received.append(frame)
-
-        async with exchange(talk) as url:
-            feed = Feed("test", url, greetings=[], greeting_interval_s=0, receive=slow, patience=QUICK)
-            await until(lambda: len(received) == 3, feed)
-            return feed.session
-
-    assert asyncio.run(scenario()) == 1
+    assert asyncio.run(scenario()) == [b"one", b"two"] * 3
+    assert greeted[:6] == ["hello", "again"] * 3
 
 
 @pytest.mark.parametrize(
@@ -139,7 +45,7 @@ def test_waiting_for_kafka_is_not_silence() -> None:
         (
             HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS,
             "the exchange does not serve this address (Binance refuses some countries and many cloud providers); "
-            "connect from elsewhere, or choose another SOURCE",
+            "connect from elsewhere, or choose another SOURCE, such as coinbase or simulator",
         ),
     ],
 )
@@ -158,15 +64,16 @@ def test_a_refusal_that_no_retry_mends_ends_the_feed(status: HTTPStatus, message
     assert asyncio.run(scenario()) == f"test: URL answered HTTP {status.value}: {message}"
 
 
-def test_a_throttled_handshake_waits_as_long_as_it_was_told() -> None:
-    """After 429 with Retry-After: 1, the next attempt comes a second later, not at once."""
+@pytest.mark.parametrize("status", [HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT])
+def test_a_throttled_handshake_waits_as_long_as_it_was_told(status: HTTPStatus) -> None:
+    """After 429 or 418 with Retry-After: 1, the next attempt comes a second later, not at once."""
     times: list[float] = []
 
     def throttle(connection: ServerConnection, _: Request) -> Response | None:
         times.append(asyncio.get_running_loop().time())
         if len(times) > 1:
             return None
-        response = connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "slow down")
+        response = connection.respond(status, "slow down")
         response.headers["Retry-After"] = "1"
         return response
 
@@ -177,10 +84,33 @@ def test_a_throttled_handshake_waits_as_long_as_it_was_told() -> None:
     async def scenario() -> None:
         received: list[str | bytes] = []
         async with exchange(greet, throttle) as url:
-            await until(lambda: received == ["welcome"], feed_of(url, received))
+            await until(lambda: received == [b"welcome"], feed_of(url, received))
 
     asyncio.run(scenario())
     assert times[1] - times[0] >= 1.0
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT])
+def test_every_other_answer_to_a_handshake_is_tried_again(status: HTTPStatus) -> None:
+    """Where the answer is neither a refusal nor a ban, the next attempt comes after the usual delay."""
+    answers = [status, status]
+
+    def fail(connection: ServerConnection, _: Request) -> Response | None:
+        return connection.respond(answers.pop(), "no") if answers else None
+
+    async def greet(connection: ServerConnection) -> None:
+        await connection.send("welcome")
+        await connection.wait_closed()
+
+    async def scenario() -> dict[str, int]:
+        received: list[str | bytes] = []
+        async with exchange(greet, fail) as url:
+            feed = feed_of(url, received)
+            async with running(feed):
+                await until(lambda: received == [b"welcome"])
+                return dict(feed.errors)
+
+    assert asyncio.run(scenario()) == {"unreachable": 2}
 
 
 def test_a_server_that_accepts_and_hangs_up_is_dialled_ever_more_slowly() -> None:
@@ -194,7 +124,7 @@ def test_a_server_that_accepts_and_hangs_up_is_dialled_ever_more_slowly() -> Non
 
     async def scenario() -> None:
         async with exchange(hang_up) as url:
-            await until(lambda: len(times) == 5, feed_of(url, [], patience=patience))
+            await until(lambda: len(times) >= 5, feed_of(url, [], patience=patience))
 
     asyncio.run(scenario())
     assert times[-1] - times[0] >= 0.5 * (0.02 + 0.04 + 0.08 + 0.16)
@@ -207,41 +137,89 @@ def test_delays_double_up_to_the_cap_and_spread_by_chance() -> None:
     assert list(islice(delays(patience, lambda: 1.0), 5)) == [0.5, 1, 2, 2.5, 2.5]
 
 
-def test_settled_means_everything_sent_before_has_been_received() -> None:
-    """`settle` returns after the frames that the exchange sent before it, even where each takes its time."""
+def test_how_connections_ended_is_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A goodbye with a reason, a cut and a closed port are told apart, with the exchange's own words."""
+    caplog.set_level(logging.WARNING)
+    goodbyes = iter([(1008, "Too many requests"), None])
 
-    async def burst(connection: ServerConnection) -> None:
-        for number in range(100):
-            await connection.send(str(number))
-        await connection.wait_closed()
+    async def leave(connection: ServerConnection) -> None:
+        await connection.send("hello")
+        if goodbye := next(goodbyes, None):
+            await connection.close(*goodbye)
+        else:
+            connection.transport.abort()
 
-    async def scenario() -> int:
+    async def scenario() -> tuple[dict[str, int], int, int]:
         received: list[str | bytes] = []
+        async with exchange(leave) as url:
+            feed = feed_of(url, received)
+            async with running(feed):
+                await until(lambda: feed.errors.total() >= 2)
+            first = dict(feed.errors)
+        closed = feed_of(f"ws://127.0.0.1:{free_ports(1)[0]}", received)
+        await until(lambda: closed.errors["unreachable"] == 1, closed)
+        return first, feed.frames, feed.size
 
-        async def slow(frame: str | bytes) -> None:
-            await asyncio.sleep(0.001)
-            received.append(frame)
-
-        patience = Patience(connect_s=10)
-        async with exchange(burst) as url:
-            feed = Feed("test", url, greetings=[], greeting_interval_s=0, receive=slow, patience=patience)
-            running = asyncio.create_task(feed.run())
-            while not received:
-                await asyncio.sleep(0)
-            await feed.settle()
-            count = len(received)
-            running.cancel()
-            await asyncio.wait([running])
-            return count
-
-    assert asyncio.run(scenario()) == 100
+    errors, frames, size = asyncio.run(scenario())
+    assert (errors["closed"], errors["cut"]) == (1, errors.get("cut", 0))
+    assert errors["cut"] >= 1
+    assert size == 5 * frames
+    first = re.sub(r"[0-9]+\.[0-9] s", "N s", caplog.messages[0])
+    assert first == (
+        "test: received 1008 (policy violation) Too many requests; then sent 1008 (policy violation) "
+        "Too many requests after N s; connecting again in N s"
+    )
 
 
-def test_without_a_connection_nothing_settles() -> None:
-    """A feed that is down says so."""
+def test_what_is_said_later_is_said_now_and_at_every_new_connection() -> None:
+    """One bad product voids a subscription: the right one is sent at once, and is the greeting from then on."""
+    heard: list[list[str | bytes]] = []
+
+    async def coinbase(connection: ServerConnection) -> None:
+        heard.append([])
+        while len(heard[-1]) < 2 or len(heard) > 1:
+            heard[-1].append(await connection.recv())
+            await connection.send("answer")
+        connection.transport.abort()
 
     async def scenario() -> None:
-        with pytest.raises(ConnectionError, match="test is not connected"):
-            await feed_of("ws://127.0.0.1:9", []).settle()
+        received: list[str | bytes] = []
+        async with exchange(coinbase) as url:
+            feed = feed_of(url, received, ["good and bad"], Patience(first_delay_s=0.01))
+            async with running(feed):
+                await until(lambda: len(received) == 1)
+                await feed.greet(["good"])
+                await until(lambda: len(heard) == 2 and len(heard[1]) == 1)
+                await feed.settle()
+
+    asyncio.run(scenario())
+    assert heard == [["good and bad", "good"], ["good"]]
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    """A wrong URL is not retried."""
+    with pytest.raises(FeedRefusedError) as caught:
+        asyncio.run(feed_of("http://127.0.0.1/", []).run())
+    assert str(caught.value) == (
+        "test: http://127.0.0.1/ isn't a valid URI: scheme isn't ws or wss; expected is ws://host or wss://host"
+    )
+
+
+def test_what_receive_raises_ends_the_feed() -> None:
+    """An error behind the feed is no reason to connect again."""
+
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send("one")
+        await connection.wait_closed()
+
+    async def scenario() -> None:
+        async def broken(frame: str | bytes) -> None:
+            raise LookupError("lost records")
+
+        async with exchange(talk) as url:
+            feed = Feed("test", url, greetings=[], greeting_interval_s=0, receive=broken, patience=QUICK)
+            with pytest.raises(LookupError, match="lost records"):
+                await asyncio.wait_for(feed.run(), WITHIN_S)
+            assert not feed.connected
 
     asyncio.run(scenario())

@@ -12,33 +12,51 @@ def trade(trade_id: int, symbol: str = "BTCUSDT", timestamp: int = 1_700_000_000
     return Trade("binance", symbol, "1", "1", timestamp, trade_id, True)
 
 
+class Clock:
+    """Stands until it is set."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 def test_a_batch_leaves_when_full() -> None:
     """The trade that fills it takes the batch along, in the order in which they came."""
-    batches = Batches(size=3, linger_s=1.0)
-    assert [batches.add(trade(n), 0.0) for n in range(4)] == [None, None, [trade(0), trade(1), trade(2)], None]
-    assert len(batches) == 1
+    batches = Batches(3, 1.0, Clock())
+    assert [batches.add(trade(n)) for n in range(4)] == [None, None, [trade(0), trade(1), trade(2)], None]
+    assert batches.waiting == 1
 
 
 def test_a_batch_leaves_when_old() -> None:
     """It waits for the linger time from its first trade, not from its last."""
-    batches = Batches(size=3, linger_s=1.0)
-    batches.add(trade(0), 10.0)
-    batches.add(trade(1), 10.9)
+    clock = Clock()
+    batches = Batches(3, 1.0, clock)
+    clock.now_s = 10.0
+    batches.add(trade(0))
+    clock.now_s = 10.9
+    batches.add(trade(1))
     assert batches.next_due_s() == 11.0
-    assert batches.due(10.99) == []
-    assert batches.due(11.0) == [[trade(0), trade(1)]]
-    assert batches.next_due_s() is None
+    clock.now_s = 10.99
+    assert batches.due() == []
+    clock.now_s = 11.0
+    assert batches.due() == [[trade(0), trade(1)]]
+    assert (batches.next_due_s(), batches.waiting) == (None, 0)
 
 
 def test_a_batch_holds_one_symbol() -> None:
     """Symbols do not mix, and the oldest batch is the next one due."""
-    batches = Batches(size=2, linger_s=1.0)
-    batches.add(trade(0), 0.0)
-    batches.add(trade(0, "ETHUSDT"), 0.5)
-    assert batches.add(trade(1), 0.6) == [trade(0), trade(1)]
+    clock = Clock()
+    batches = Batches(2, 1.0, clock)
+    batches.add(trade(0))
+    clock.now_s = 0.5
+    batches.add(trade(0, "ETHUSDT"))
+    clock.now_s = 0.6
+    assert batches.add(trade(1)) == [trade(0), trade(1)]
     assert batches.next_due_s() == 1.5
     assert batches.drain() == [[trade(0, "ETHUSDT")]]
-    assert len(batches) == 0
+    assert batches.waiting == 0
 
 
 def test_one_symbol_needs_no_barrier() -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import KafkaTimeoutError
 
+from market.gap import Gap
 from market.trade import Heartbeat
-from producer.publishing import publish, topics
+from producer import ProducerError
+from producer.publishing import delivery
 from producer.publishing.connect import connect
 from producer.publishing.publish import LostRecordsError, Publisher
+from producer.publishing.spill import Spill
 from tests.producer.doubles import ScriptedKafka, publisher, records, trade, until
 
 ELEMENT = {
@@ -41,16 +45,16 @@ def test_a_full_batch_leaves_at_once_and_an_old_one_after_the_linger_time() -> N
     """With a larger size, a record is a JSON array, also where it holds a single trade."""
     kafka = ScriptedKafka()
 
-    async def scenario() -> int:
+    async def scenario() -> None:
         target = publisher(kafka, batch_size=2, linger_ms=30)
         for number in (1, 2, 3):
             target.trade(trade(number))
         assert len(kafka.sent) == 1
-        assert target.unacknowledged == 1
-        await until(lambda: len(kafka.sent) == 2)
-        return target.published
+        assert target.unacknowledged == 3
+        await until(lambda: target.published == 3)
+        assert target.unacknowledged == 0
 
-    assert asyncio.run(scenario()) == 3
+    asyncio.run(scenario())
     assert kafka.sent == [
         ([ELEMENT, ELEMENT | {"trade_id": 2}], b"BTCUSDT", None),
         ([ELEMENT | {"trade_id": 3}], b"BTCUSDT", None),
@@ -66,6 +70,22 @@ def test_a_heartbeat_goes_to_each_partition() -> None:
 
     asyncio.run(scenario())
     assert kafka.sent == [({"exchange": "coinbase", "heartbeat": 5}, None, partition) for partition in (0, 1)]
+
+
+def test_a_gap_goes_to_the_topic_of_gaps() -> None:
+    """Its key is the symbol; it holds no trade."""
+    kafka = ScriptedKafka()
+    gap = Gap("binance", "BTCUSDT", 5, 9, "lost", "pruned", 1_700_000_000_000)
+
+    async def scenario() -> int:
+        target = publisher(kafka)
+        target.gap(gap)
+        await target.acknowledged()
+        return target.published
+
+    assert asyncio.run(scenario()) == 0
+    assert kafka.sent == [(gap._asdict(), b"BTCUSDT", None)]
+    assert kafka.topics == ["topic-gaps"]
 
 
 def test_acknowledged_waits_for_what_came_before_and_for_nothing_later() -> None:
@@ -90,13 +110,34 @@ def test_acknowledged_waits_for_what_came_before_and_for_nothing_later() -> None
     asyncio.run(scenario())
 
 
-def test_the_reader_waits_when_too_many_records_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the bound the publisher is full; it has room again when a quarter of it is acknowledged."""
-    monkeypatch.setattr(publish, "RECORDS_IN_FLIGHT", 8)
+def test_an_acknowledgement_out_of_turn_is_not_taken_for_an_earlier_one() -> None:
+    """One partition may be ahead of another: what was taken before counts record by record."""
     kafka = ScriptedKafka(held=True)
 
     async def scenario() -> None:
         target = publisher(kafka)
+        target.trade(trade(1))
+        waiting = asyncio.create_task(target.acknowledged())
+        await until(lambda: len(kafka.sent) == 1)
+        for number in range(2, 20):
+            target.trade(trade(number))
+            kafka.acknowledge_last()
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        kafka.acknowledge(1)
+        async with asyncio.timeout(5):
+            await waiting
+        assert target.published == 19
+
+    asyncio.run(scenario())
+
+
+def test_the_reader_waits_when_too_many_records_are_in_flight() -> None:
+    """At the bound the publisher is full; it has room again when a quarter of it is acknowledged."""
+    kafka = ScriptedKafka(held=True)
+
+    async def scenario() -> None:
+        target = publisher(kafka, records_in_flight=8)
         for number in range(8):
             assert not target.full
             target.trade(trade(number))
@@ -109,13 +150,14 @@ def test_the_reader_waits_when_too_many_records_are_in_flight(monkeypatch: pytes
         async with asyncio.timeout(5):
             await waiting
         assert not target.full
+        assert target.records_in_flight == 6
 
     asyncio.run(scenario())
 
 
 def test_the_bound_counts_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few large records fill it as well as many small ones."""
-    monkeypatch.setattr(publish, "BYTES_IN_FLIGHT", 1_000)
+    monkeypatch.setattr(delivery, "BYTES_IN_FLIGHT", 1_000)
 
     async def scenario() -> bool:
         target = publisher(ScriptedKafka(held=True), batch_size=10)
@@ -126,49 +168,38 @@ def test_the_bound_counts_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(scenario())
 
 
-def test_a_lost_record_ends_everything_with_the_number_of_trades() -> None:
-    """One failed future fails every wait, and the trades count as un-acknowledged to the end."""
+def test_closing_keeps_on_disk_what_kafka_has_not_got(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In order: what was on its way first, then the open batches; the next run finds all of it."""
     kafka = ScriptedKafka(held=True)
 
     async def scenario() -> None:
-        target = publisher(kafka)
-        watching = asyncio.create_task(target.watch())
-        for number in range(3):
+        target = publisher(kafka, batch_size=2, linger_ms=10_000, spill=Spill(tmp_path, "topic", limit_bytes=2**20))
+        for number in range(5):
             target.trade(trade(number))
-        await asyncio.sleep(0)
-        kafka.acknowledge(1)
-        kafka.futures[1].failure(KafkaTimeoutError("expired"))
-        for wait in (watching, target.acknowledged(), target.room(), target.close(1)):
-            with pytest.raises(LostRecordsError) as caught:
-                await asyncio.wait_for(wait, 5)
-            assert str(caught.value) == (
-                "Kafka did not take 2 trades (KafkaTimeoutError('expired')). Mend Kafka and start "
-                "again, a replay from its beginning: readers drop what they know"
-            )
-        assert (target.full, target.published, target.unacknowledged) == (True, 1, 2)
+        await target.close(0.05)
 
     asyncio.run(scenario())
+    left = [record for leftover in Spill(tmp_path, "topic", limit_bytes=0).leftovers() for record in leftover.records]
+    assert [element["trade_id"] for record in left for element in json.loads(record.value)] == [0, 1, 2, 3, 4]
+    assert caplog.messages == [f"5 trades wait in {tmp_path}/topic/1; the next start publishes them"]
 
 
-def test_a_record_refused_at_once_is_lost_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `send` raises is not swallowed."""
-    kafka = ScriptedKafka()
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise MessageSizeTooLargeError("too large")
-
-    monkeypatch.setattr(kafka, "send", refuse)
+def test_closing_does_not_wait_for_a_kafka_that_is_away(tmp_path: Path) -> None:
+    """With a spill there is nothing to wait for."""
+    kafka = ScriptedKafka(held=True)
 
     async def scenario() -> None:
-        target = publisher(kafka)
+        target = publisher(kafka, spill=Spill(tmp_path, "topic", limit_bytes=2**20))
         target.trade(trade(1))
-        with pytest.raises(LostRecordsError, match="did not take 1 trades"):
-            await target.watch()
+        kafka.futures[0].failure(KafkaTimeoutError("expired"))
+        async with asyncio.timeout(5):
+            await target.close(3_600)
+        assert target.spilled == 1
 
     asyncio.run(scenario())
 
 
-def test_closing_does_not_wait_for_ever() -> None:
+def test_closing_without_a_spill_does_not_wait_for_ever() -> None:
     """What is not acknowledged by the deadline is named as possibly lost."""
 
     async def scenario() -> None:
@@ -184,14 +215,34 @@ def test_closing_does_not_wait_for_ever() -> None:
     asyncio.run(scenario())
 
 
+def test_an_error_that_is_not_kafkas_ends_the_watch() -> None:
+    """Where no session can be made at all, the program is told."""
+
+    async def broken() -> Any:
+        raise ProducerError("no checksums")
+
+    async def scenario() -> None:
+        kafka: Any = ScriptedKafka(held=True)
+        target = Publisher(broken, kafka, "topic", batch_size=1, linger_ms=0)
+        target.trade(trade(1))
+        kafka.futures[0].failure(KafkaTimeoutError("expired"))
+        with pytest.raises(ProducerError, match="no checksums"):
+            await target.watch()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("batch_size", [1, 32])
 def test_kafka_has_every_trade_once_and_in_order(kafka: str, topic: str, batch_size: int) -> None:
     """20,000 trades of two symbols through a real broker: each symbol in one partition, in the order of ids."""
 
     async def scenario() -> int:
-        producer = await connect(kafka, topic, linger_ms=5)
-        target = Publisher(producer, topic, batch_size=batch_size, linger_ms=5)
+        async def again() -> Any:
+            raise AssertionError("the session fails")
+
+        session = await connect(kafka, topic, linger_ms=5)
+        target = Publisher(again, session, topic, batch_size=batch_size, linger_ms=5)
         for number in range(10_000):
             for symbol in ("BTCUSDT", "ETHUSDT"):
                 target.trade(trade(number, symbol))
@@ -203,7 +254,7 @@ def test_kafka_has_every_trade_once_and_in_order(kafka: str, topic: str, batch_s
         return target.published
 
     assert asyncio.run(scenario()) == 20_000
-    ids: dict[tuple[int, str], list[int]] = {}
+    found: dict[tuple[int, str], list[int]] = {}
     beats = []
     for record in records(kafka, topic):
         content = json.loads(record.value)
@@ -212,24 +263,7 @@ def test_kafka_has_every_trade_once_and_in_order(kafka: str, topic: str, batch_s
                 beats.append(record.partition)
             else:
                 assert record.key == element["symbol"].encode()
-                ids.setdefault((record.partition, element["symbol"]), []).append(element["trade_id"])
-    assert sorted(symbol for _, symbol in ids) == ["BTCUSDT", "ETHUSDT"]
-    assert all(numbers == list(range(10_000)) for numbers in ids.values())
+                found.setdefault((record.partition, element["symbol"]), []).append(element["trade_id"])
+    assert sorted(symbol for _, symbol in found) == ["BTCUSDT", "ETHUSDT"]
+    assert all(numbers == list(range(10_000)) for numbers in found.values())
     assert sorted(beats) == [0, 1, 2, 3]
-
-
-@pytest.mark.e2e
-def test_a_topic_is_created_once_and_differences_are_told(kafka: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Creating it again is fine; other settings are warned of with both values, and nothing is changed."""
-    first = topics.create(kafka, "created", partitions=3)
-    assert first == "topic created created: 3 partitions, message.timestamp.type=LogAppendTime"
-    assert topics.create(kafka, "created", partitions=3) == "topic created exists as it should be"
-    assert topics.create(kafka, "created", partitions=5) == "topic created exists"
-    assert "topic created has 3 partitions, and KAFKA_PARTITIONS says 5; it stays as it is" in caplog.text
-
-
-def test_a_topic_with_other_times_is_told() -> None:
-    """CreateTime would let retention delete replays of old trades."""
-    assert topics.differences("t", 4, 4, "CreateTime") == [
-        "topic t has message.timestamp.type=CreateTime, and LogAppendTime is expected"
-    ]

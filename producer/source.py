@@ -1,0 +1,294 @@
+"""One exchange at work: sockets → frames → mapper → sequences → publisher, and what is missing over REST.
+
+The stages are apart. Reading puts frames into a bounded queue; mapping takes them out, in order; the publisher holds a
+bounded number of records until Kafka has them. Where Kafka is slow, the publisher is full, mapping waits, the queue of
+frames fills, reading pauses, and TCP makes the exchange wait.
+
+From a frame's mapping to its trades' publishing nothing waits: so what a trade releases goes out before the next one is
+taken, every element is in one place at any time, and a stop loses none. The wait for room comes behind each frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Never
+
+from market.trade import Trade
+from producer.completeness.backfill import Backfill
+from producer.completeness.sequence import Hole, Sequences
+from producer.exchanges.outcome import Outcome
+from producer.exchanges.venues import Venue
+from producer.feeds.frames import Frames
+from producer.feeds.rest import Rest
+from producer.feeds.watch import Quiet
+from producer.gaps import Gaps
+from producer.heartbeats import Heart
+from producer.ledger import Ledger
+from producer.metrics import Sample, sample
+from producer.publishing.publish import Publisher
+from producer.running import together
+from producer.streams import Streams
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.05
+_WATCH_S = 1.0
+_BEGIN_S = 15.0
+"""How long heartbeats wait for the beginning to be back-filled."""
+_AT_ONCE = 4
+UNPRECEDED = "trade whose forerunner is not known"
+STOPPED = "the producer was stopped before they came"
+UNBEGUN = "the record begins here: the producer was stopped before its beginning was known"
+
+
+class Source:
+    """The trades of one exchange, whole and in order, for ever. More than one venue of it is redundancy."""
+
+    def __init__(
+        self,
+        venues: Sequence[Venue],
+        products: Mapping[str, str],
+        sequences: Sequences,
+        *,
+        rest: Rest,
+        publisher: Publisher,
+        ledger: Ledger,
+        tolerance_ms: int,
+        frame_queue: int,
+    ) -> None:
+        """`products`: the exchange's names of the wanted products, by symbol."""
+        venue = venues[0]
+        self.exchange = venue.exchange
+        self.sequences = sequences
+        self._products = dict(products)
+        self._rest = rest
+        self._publisher = publisher
+        self._ledger = ledger
+        self._tolerance_ms = tolerance_ms
+        self._frames = Frames(frame_queue)
+        self._quiet = Quiet()
+        self._begun = asyncio.Event()
+        self._unbegun = {symbol for symbol in products if sequences.last(symbol) is None}
+        self._gaps = Gaps(self.exchange, publisher)
+        self._backfilled = 0
+        self._latest_ms: dict[str, int] = {}
+        self._streams = Streams(venues, products, self._frames)
+        feeds = len(self._streams.feeds)
+        self._clocks = [0] * feeds  # the latest time each feed's frames told
+        self._numbers: list[int | None] = [None] * feeds
+        self._backfill = Backfill(
+            venue,
+            self._products,
+            rest,
+            sequences,
+            deliver=self._deliver,
+            release=self._hand_on,
+            report=self._gaps.report,
+            safe=publisher.acknowledged,
+            tolerance_ms=tolerance_ms,
+        )
+        self._heart = Heart(self.exchange, self, publisher, rest, venue.protocol.clock)
+
+    async def run(self) -> Never:
+        """Publish for ever. Raises what a part raises: `FeedRefusedError`, `LostRecordsError`."""
+        work = [self._streams.run(), self._map(), self._release(), self._backfill.run()]
+        try:
+            await together(*work, self._begin(), self._watch(), self._beat())
+        finally:
+            await self._finish()
+        raise AssertionError("a source runs for ever")
+
+    async def settle(self) -> int | None:
+        """Return when all that the exchange has sent is handed on; the time told. Raises `ConnectionError`."""
+        clocks = self._clocks.copy()
+        told_ms = min(clocks[number] for number in await self._streams.settle())
+        mark = self._frames.put_so_far()
+        while not self._frames.dealt_with(mark):
+            await asyncio.sleep(0.005)
+        if self.sequences.waiting or self.sequences.next_due_s() is not None:
+            raise ConnectionError("trades wait for missing ones")
+        return told_ms or None
+
+    def sessions(self) -> tuple[int, ...]:
+        """The number of each feed's session."""
+        return self._streams.sessions()
+
+    def samples(self) -> Iterator[Sample]:
+        """What the metrics say of this exchange."""
+        name = self.exchange
+        yield sample("producer_frames_waiting", len(self._frames), exchange=name)
+        yield sample("producer_reading_paused_total", self._frames.waits, exchange=name)
+        yield from self._streams.samples(time.monotonic())
+        yield sample("producer_backfilled_total", self._backfilled, exchange=name)
+        yield sample("producer_rest_requests_total", self._rest.requests, exchange=name)
+        for kind, count in self._rest.errors.items():
+            yield sample("producer_rest_errors_total", count, exchange=name, kind=kind)
+        yield sample("producer_rest_banned_seconds", self._rest.banned_for_s, exchange=name)
+        holes = [hole for symbol in self.sequences.symbols() for hole in self.sequences.missing(symbol)]
+        yield sample("producer_holes", len(holes), exchange=name)
+        yield sample("producer_missing_trades", sum(hole.last - hole.first + 1 for hole in holes), exchange=name)
+        yield from self._gaps.samples()
+        for symbol, time_ms in self._latest_ms.items():
+            yield sample("producer_last_trade_timestamp_seconds", time_ms / 1000, exchange=name, symbol=symbol)
+        if self._heart.offset_ms is not None:
+            yield sample("producer_clock_offset_seconds", self._heart.offset_ms / 1000, exchange=name)
+
+    async def _map(self) -> Never:
+        """Frames into trades, in the order in which they came."""
+        while True:
+            await self._map_next()
+            if self._publisher.full:
+                await self._publisher.room()
+
+    async def _map_next(self) -> None:
+        number, frame = await self._frames.take()
+        venue = self._streams.venue(number)
+        outcome = venue.protocol.read(frame, exchange=self.exchange, latest_ms=self._latest_time_ms())
+        if outcome.is_retold:
+            outcome = self._preceded(outcome)
+        self._ledger.count(self.exchange, outcome, frame)
+        self._notice_jump(number, outcome)
+        if outcome.trades:
+            now_s = time.monotonic()
+            for trade in outcome.trades:
+                self._quiet.heard(trade.symbol, now_s)
+            self._take(outcome.trades)
+        else:
+            await self._heed(number, outcome)
+        self._frames.done()
+
+    def _preceded(self, outcome: Outcome) -> Outcome:
+        """A retold trade is the one before the first that we read: it may be minutes old, and alone in its second.
+
+        It is taken where the record of its symbol has begun before it; then it shows, or fills, what was missed.
+        """
+        known = tuple(filter(self._is_preceded, outcome.trades))
+        self._ledger.pass_over(self.exchange, UNPRECEDED, len(outcome.trades) - len(known))
+        return outcome._replace(trades=known)
+
+    def _is_preceded(self, trade: Trade) -> bool:
+        first, last = self.sequences.first(trade.symbol), self.sequences.last(trade.symbol)
+        return last is not None and trade.trade_id >= (last + 1 if first is None else first)
+
+    def _notice_jump(self, number: int, outcome: Outcome) -> None:
+        """Where a feed numbers its frames, a missing number says that anything may have been missed."""
+        before = self._numbers[number]
+        if outcome.sequence is not None:
+            self._numbers[number] = outcome.sequence
+            if before is not None and outcome.sequence != before + 1:
+                self._suspect(number)
+
+    async def _heed(self, number: int, outcome: Outcome) -> None:
+        """What a frame says beside trades."""
+        if outcome.clock_ms is not None:
+            self._clocks[number] = max(self._clocks[number], outcome.clock_ms)
+        if outcome.newest is not None:
+            symbol, trade_id = outcome.newest
+            if self.sequences.last(symbol) is not None:
+                self.sequences.bound(symbol, trade_id, time.monotonic())
+        if outcome.farewell:
+            self._streams.feeds[number].renew("the server says that it goes away")
+        if outcome.refused_product is not None:
+            await self._streams.do_without(number, outcome.refused_product)
+
+    def _take(self, trades: Iterable[Trade]) -> int:
+        """Put trades in their place, and publish what has its turn; how many were not known."""
+        sequences, now_s = self.sequences, time.monotonic()
+        doubled, taken = sequences.duplicates, 0
+        for trade in trades:
+            taken += 1
+            self._latest_ms[trade.symbol] = max(self._latest_ms.get(trade.symbol, 0), trade.timestamp)
+            self._publish(sequences.take(trade, now_s))
+        doubled = sequences.duplicates - doubled
+        self._ledger.doubled(self.exchange, doubled)
+        return taken - doubled
+
+    def _publish(self, trades: Sequence[Trade]) -> None:
+        for trade in trades:
+            self._publisher.trade(trade)
+        self._ledger.new(self.exchange, len(trades))
+
+    async def _hand_on(self, trades: Sequence[Trade]) -> None:
+        """Publish what the sequences have released otherwise."""
+        self._publish(trades)
+        if self._publisher.full:
+            await self._publisher.room()
+
+    async def _deliver(self, outcomes: Iterable[Outcome]) -> None:
+        """What came over REST goes the same way as what came by the sockets."""
+        for outcome in outcomes:
+            self._ledger.count(self.exchange, outcome, outcome)
+            self._backfilled += self._take(outcome.trades)
+            if self._publisher.full:
+                await self._publisher.room()
+
+    async def _release(self) -> Never:
+        """Let go what has waited long enough for missing trades."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            await self._hand_on(self.sequences.due(time.monotonic()))
+
+    async def _finish(self) -> None:
+        """At the end, publish all that has arrived, and say what it lacks: the next start asks for that."""
+        while len(self._frames):
+            await self._map_next()
+        self._publish(self.sequences.due(float("inf")))
+        for hole in self.sequences.late(time.monotonic()):
+            self._gaps.tell(hole, "open", STOPPED)
+        for symbol in sorted(self._unbegun):
+            first = self.sequences.first(symbol)
+            if first:
+                before = self.sequences.ended.get(symbol, first - 2) + 1
+                if before < first:
+                    self._gaps.tell(Hole(symbol, before, first - 1), "lost", UNBEGUN)
+
+    async def _begin(self) -> None:
+        """Where the topic ends, the exchange goes on: ask it for what came since, symbol by symbol."""
+        symbols = iter(list(self._products))
+
+        async def one_by_one() -> None:
+            for symbol in symbols:
+                if symbol in self._unbegun:
+                    await self._backfill.start(symbol)
+                    self._unbegun.remove(symbol)
+                if self._quiet.silent_for_s(symbol, time.monotonic()) == float("inf"):
+                    await self._backfill.probe(symbol)
+
+        await asyncio.gather(*(one_by_one() for _ in range(_AT_ONCE)))
+        self._begun.set()
+        self._quiet.suspect(self._products, time.monotonic())  # one may be dead from the start
+
+    async def _watch(self) -> Never:
+        """Ask the exchange about symbols that are silent: it may have stopped telling us of them."""
+        sessions = self.sessions()
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            before, sessions = sessions, self.sessions()
+            for number, (earlier, session) in enumerate(zip(before, sessions, strict=True)):
+                if session not in (earlier, 1):  # what came between shows at the next trade, if any
+                    self._suspect(number)
+            if self._publisher.full:
+                continue  # it is we who do not listen
+            for symbol in self._quiet.due(time.monotonic()):
+                missed = await self._backfill.probe(symbol)
+                self._quiet.answered(symbol, missed, time.monotonic())
+                if missed:
+                    self._streams.renew(symbol)
+
+    def _suspect(self, number: int) -> None:
+        """Ask about every symbol of a feed soon, unless it is heard of."""
+        self._quiet.suspect(self._streams.symbols(number), time.monotonic())
+
+    async def _beat(self) -> Never:
+        try:
+            async with asyncio.timeout(_BEGIN_S):
+                await self._begun.wait()
+        except TimeoutError:
+            log.warning("%s: the beginning is not back-filled yet; it will follow late", self.exchange)
+        await self._heart.beat()
+
+    def _latest_time_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self._tolerance_ms

@@ -1,0 +1,225 @@
+"""One exchange at work, against the simulator: complete, in order, through the faults of sockets and of REST."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+import pytest
+
+from producer import heartbeats, source
+from producer.completeness.backfill import MISSED, NOT_SERVED, Backfill
+from producer.feeds.watch import Quiet
+from producer.source import STOPPED
+from tests.producer.doubles import until
+from tests.producer.wired import SYMBOLS, Producer, in_order, reading, simulated
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is noticed, heartbeats come, and ids are given up, much sooner than in earnest."""
+    monkeypatch.setattr(source, "_WATCH_S", 0.05)
+    monkeypatch.setattr(source, "Quiet", partial(Quiet, silence_s=0.6, suspicion_s=0.2))
+    monkeypatch.setattr(source, "Backfill", partial(Backfill, pauses_s=(0.05, 0.05, 0.05)))
+    monkeypatch.setattr(heartbeats, "BEAT_S", 0.02)
+
+
+def none_behind_a_heartbeat(producer: Producer) -> int:
+    """Assert that no trade follows a heartbeat which its time does not exceed; how many heartbeats there are."""
+    reached_ms = 0
+    for content, _, _ in producer.kafka.sent:
+        if "heartbeat" in content:
+            reached_ms = content["heartbeat"]
+        elif "trade_id" in content:
+            assert content["timestamp"] > reached_ms, content
+    return len(producer.beats())
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_every_trade_goes_out_in_order_from_the_beginning_of_the_minute(name: str) -> None:
+    """None is missing, none is doubled, each is what the exchange made, and no heartbeat runs ahead of one."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue(name)) as producer:
+            await until(lambda: all(len(producer.ids(symbol)) > 20 for symbol in SYMBOLS[name][:2]))
+            await producer.has_all(exchange, SYMBOLS[name])
+            await until(lambda: bool(producer.beats()))
+            in_order(producer, exchange, SYMBOLS[name])
+            none_behind_a_heartbeat(producer)
+
+    asyncio.run(scenario())
+
+
+def test_a_quiet_symbol_begins_with_the_minute_too() -> None:
+    """What it has traded in this minute comes at once, not with its next trade."""
+
+    async def scenario() -> None:
+        quiet = ["ZILBTC", "QTUMETH", "DASHBTC"]
+        async with (
+            simulated("2024-01-01T00:00:50Z", rate=2_000.0) as exchange,
+            reading(exchange.venue("binance"), symbols=quiet) as producer,
+        ):
+            assert any(exchange.next_id(symbol) > exchange.first_id(symbol) for symbol in quiet)
+            await until(lambda: bool(producer.beats()))
+            await producer.has_all(exchange, quiet)
+            none_behind_a_heartbeat(producer)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", SYMBOLS)
+def test_faults_of_the_socket_lose_double_and_reorder_nothing(name: str) -> None:
+    """Dropped, swapped, doubled, late and spoilt frames, and a cut: what is missing is filled, and all is in order."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue(name)) as producer:
+            kinds = ("swap", "duplicate_ids", "malformed", "late", "truncated", "number", "unknown_event", "cut")
+            exchange.strike({"kind": "drop_ids", "probability": 0.03})
+            exchange.strike(*({"kind": kind, "at_s": place / 8} for place, kind in enumerate(kinds)))
+            await until(lambda: len(exchange.schedule.struck) > len(kinds))
+            await until(lambda: all(value for key, value in producer.samples().items() if key[0].endswith("connected")))
+            await producer.has_all(exchange, SYMBOLS[name])
+            in_order(producer, exchange, SYMBOLS[name])
+            assert producer.ledger.rejected.total() > 0
+            assert producer.samples()["producer_backfilled_total", f"sim-{name.partition('-')[0]}"] > 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("name", ["binance", "coinbase"])
+def test_a_silent_symbol_is_asked_about_and_its_connection_renewed(name: str) -> None:
+    """An open connection that has stopped to bring one symbol is noticed without another trade of it."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue(name)) as producer:
+            await producer.has_all(exchange, SYMBOLS[name])
+            exchange.strike({"kind": "silent_symbol", "symbol": SYMBOLS[name][0], "for_s": 1.5})
+            await until(lambda: producer.samples()["producer_renewals_total", f"sim-{name}", name] >= 1)
+            await producer.has_all(exchange, SYMBOLS[name])
+            in_order(producer, exchange, SYMBOLS[name])
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_goes_away_is_left_before() -> None:
+    """serverShutdown: a second connection takes over, and no trade is lost or doubled, nor had to be asked for."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue("binance")) as producer:
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            backfilled = producer.samples()["producer_backfilled_total", "sim-binance"]
+            exchange.strike({"kind": "server_shutdown", "delay_s": 3})
+            await until(lambda: producer.samples()["producer_renewals_total", "sim-binance", "binance"] == 1)
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            in_order(producer, exchange, SYMBOLS["binance"])
+            samples = producer.samples()
+            assert samples["producer_backfilled_total", "sim-binance"] == backfilled
+            assert not [key for key in samples if key[0] == "producer_disconnects_total"]
+
+    asyncio.run(scenario())
+
+
+def test_newer_trades_do_not_wait_for_ever_and_the_hole_is_told_open_then_filled() -> None:
+    """REST is away for longer than HOLE_WAIT: the missing trades follow late, between the two gap records."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue("binance"), hole_wait="200ms") as producer:
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            await until(lambda: not producer.samples()["producer_holes", "sim-binance"])
+            mark = len(producer.gaps("BTCUSDT"))  # the beginning may have come late
+            exchange.strike({"kind": "rest_5xx", "for_s": 1}, {"kind": "drop_ids", "symbol": "BTCUSDT", "count": 3})
+            await until(lambda: len(producer.gaps("BTCUSDT")) > mark + 1)
+            (opened, first, last, cause), filled = producer.gaps("BTCUSDT")[mark:]
+            assert (opened, last - first, cause) == ("open", 2, MISSED)
+            assert filled == ("filled", first, last, "back-filled")
+            ids = producer.ids("BTCUSDT")
+            assert ids.index(last + 1) < ids.index(first) < ids.index(last)
+            contents = [content for content, _, _ in producer.kafka.sent]
+            late = [place for place, one in enumerate(contents) if one.get("trade_id") in range(first, last + 1)]
+            told = [place for place, one in enumerate(contents) if "status" in one and one["symbol"] == "BTCUSDT"]
+            assert told[mark] < late[0] < late[-1] < told[mark + 1]
+            assert len(late) == 3
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            assert len(ids) == len(set(ids))
+
+    asyncio.run(scenario())
+
+
+def test_a_hole_that_the_exchange_does_not_serve_any_more_is_told_lost() -> None:
+    """After some answers without them; newer trades then go at once, and a metric counts the lost ones."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue("binance")) as producer:
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            exchange.strike({"kind": "prune", "keep": 0}, {"kind": "drop_ids", "symbol": "BTCUSDT", "count": 3})
+            await until(lambda: bool(producer.gaps("BTCUSDT")))
+            ((status, first, last, cause),) = producer.gaps("BTCUSDT")
+            assert (status, last - first, cause) == ("lost", 2, NOT_SERVED)
+            await until(lambda: producer.ids("BTCUSDT")[-1] > last + 10)
+            ids = producer.ids("BTCUSDT")
+            assert ids == [*range(exchange.first_id("BTCUSDT"), first), *range(last + 1, ids[-1] + 1)]
+            assert producer.samples()["producer_lost_trades_total", "sim-binance"] == 3
+
+    asyncio.run(scenario())
+
+
+def test_heartbeats_pause_while_trades_are_missing_or_the_connection_is_down() -> None:
+    """A hole that is open for longer than a heartbeat lags behind, then a cut of that length: none runs ahead."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue("coinbase")) as producer:
+            for faults in (
+                ({"kind": "rest_slow", "delay_s": 1.5, "count": 1}, {"kind": "drop_ids", "symbol": "ETH-USD"}),
+                ({"kind": "refuse", "for_s": 1.5}, {"kind": "cut"}),
+            ):
+                await producer.has_all(exchange, SYMBOLS["coinbase"])
+                exchange.strike(*faults)
+                struck = exchange.schedule.struck
+                await until(lambda faults=faults, struck=struck: struck[faults[1]["kind"]] > 0)
+                count = none_behind_a_heartbeat(producer)
+                await until(lambda count=count: len(producer.beats()) > count)
+            in_order(producer, exchange, SYMBOLS["coinbase"])
+            none_behind_a_heartbeat(producer)
+
+    asyncio.run(scenario())
+
+
+def test_a_full_kafka_makes_reading_pause_and_nothing_is_lost() -> None:
+    """The window fills, then the queue of frames, then nothing is read; and all goes on when Kafka does."""
+
+    async def scenario() -> None:
+        async with (
+            simulated() as exchange,
+            reading(exchange.venue("binance"), records_in_flight=50, stall_s=60, frame_queue=20) as producer,
+        ):
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            producer.kafka.held = True
+            await until(lambda: producer.samples()["producer_reading_paused_total", "sim-binance"] > 0)
+            samples = producer.samples()
+            assert samples["producer_frames_waiting", "sim-binance"] == 20
+            assert samples["producer_records_in_flight",] == 50
+            producer.kafka.held = False
+            producer.kafka.acknowledge(10_000)
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            in_order(producer, exchange, SYMBOLS["binance"])
+
+    asyncio.run(scenario())
+
+
+def test_what_has_arrived_goes_out_at_the_end_and_what_it_waited_for_is_told() -> None:
+    """A stop with trades that wait for missing ones: they are published, and the hole is told as open."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange:
+            async with reading(exchange.venue("binance")) as producer:
+                await producer.has_all(exchange, SYMBOLS["binance"])
+                exchange.strike({"kind": "rest_5xx", "for_s": 60}, {"kind": "drop_ids", "symbol": "BTCUSDT"})
+                await until(lambda: producer.live.waiting > 5)
+                count = len(producer.ids("BTCUSDT"))
+            ids = producer.ids("BTCUSDT")
+            missing = ids[count - 1] + 1
+            assert producer.gaps("BTCUSDT") == [("open", missing, missing, STOPPED)]
+            assert ids == [number for number in range(ids[0], ids[-1] + 1) if number != missing]
+            assert (producer.live.waiting, producer.publisher.unacknowledged) == (0, 0)
+
+    asyncio.run(scenario())
