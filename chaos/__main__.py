@@ -70,6 +70,7 @@ def _form(options: argparse.Namespace) -> Form:
         "hole_wait": options.hole_wait,
         "batch_size": options.batch_size,
         "spill_after": options.spill_after,
+        "resume_records": options.resume_records,
         "faults": options.faults,
         "kinds": options.kinds,
         "heal_s": options.heal,
@@ -94,6 +95,7 @@ def _options() -> argparse.Namespace:
     option("--hole-wait", help="the producer's HOLE_WAIT (default: 60s)")
     option("--batch-size", type=_whole(1), help="the producer's BATCH_SIZE (default: 1)")
     option("--spill-after", help="the producer's SPILL_AFTER (default: 2s)")
+    option("--resume-records", type=_whole(1), help="the producer's RESUME_RECORDS (default: 200000)")
     option("--heal", type=float, metavar="S", help="seconds for the topic to catch up afterwards (default: 90)")
     option(
         "--all",

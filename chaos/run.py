@@ -44,6 +44,8 @@ class Form:
     batch_size: int = 1
     spill_after: str = "2s"
     """Less than a restart of the broker takes: each one sends the producer to its disk."""
+    resume_records: int = 200_000
+    """More than a minute's: of a symbol that is not in what a start reads, the topic does not tell where it began."""
     heal_s: float = 90.0
     """What the topic may take to catch up when the faults have ended."""
 
@@ -75,6 +77,7 @@ def run(form: Form, folder: Path, say: Say) -> Result:
         "HOLE_WAIT": form.hole_wait,
         "BATCH_SIZE": str(form.batch_size),
         "SPILL_AFTER": form.spill_after,
+        "RESUME_RECORDS": str(form.resume_records),
     }
     with scene(
         folder, Ports.free(), seed=form.seed, rate=form.rate, seconds=form.seconds, settings=settings

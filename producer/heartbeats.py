@@ -14,8 +14,8 @@ from typing import Never, Protocol
 
 from market.trade import Heartbeat
 from producer.exchanges.venues import Clock
-from producer.feeds.answers import FeedRefusedError
 from producer.feeds.rest import Rest, RestError, RestRefusedError
+from producer.feeds.watch import Skew
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,22 @@ class Heart:
         self._upstream = upstream
         self._downstream = downstream
         self._clock = ServerClock(exchange, rest, clock) if clock else None
+        self._told_ahead_ms = 0.0
 
     @property
     def offset_ms(self) -> float | None:
         """The exchange's clock less ours; None where it is not measured."""
         return self._clock.offset_ms if self._clock else None
+
+    @property
+    def ahead_ms(self) -> int:
+        """How far the exchange's clock is ahead of ours, at least as far as is known; 0 where ours is."""
+        offset_ms = self.offset_ms
+        return int(max(self._told_ahead_ms if offset_ms is None else offset_ms, 0))
+
+    def told(self, clock_ms: int) -> None:
+        """A frame has told the exchange's time: its clock is at least there by now."""
+        self._told_ahead_ms = clock_ms - time.time_ns() / 1_000_000
 
     async def beat(self) -> Never:
         """Send heartbeats for ever."""
@@ -98,35 +109,38 @@ class ServerClock:
     """The exchange's clock against ours, measured at each connection and every ten minutes."""
 
     def __init__(self, exchange: str, rest: Rest, clock: Clock, now_s: Callable[[], float] = time.monotonic) -> None:
-        self.offset_ms: float | None = None
-        """Its clock less ours, when it was last asked: half of the request's time has passed when it answers."""
         self._exchange = exchange
         self._rest = rest
         self._clock = clock
         self._now_s = now_s
-        self._read: tuple[tuple[int, ...], int, float] | None = None
-        self._asked_s = float("-inf")
+        self._skew = Skew()
+        self._sessions: tuple[int, ...] | None = None
+        self._read_s = self._asked_s = float("-inf")
+
+    @property
+    def offset_ms(self) -> float | None:
+        """Its clock less ours; None before it was asked."""
+        return self._skew.ahead_ms(self._now_s(), time.time_ns() / 1_000_000)
 
     async def time_ms(self, sessions: tuple[int, ...]) -> int:
-        """What its clock has reached at least. Raises `ConnectionError` where it cannot be read."""
-        if self._read is None or self._read[0] != sessions or self._now_s() - self._read[2] >= _CLOCK_AGE_S:
+        """What its clock has reached for certain. Raises `ConnectionError` where it was never read."""
+        now_s = self._now_s()
+        stale = sessions != self._sessions or now_s - self._read_s >= _CLOCK_AGE_S
+        if stale and now_s - self._asked_s >= _CLOCK_RETRY_S and not self._rest.banned_for_s:
+            self._asked_s = now_s
             await self._ask(sessions)
-        assert self._read is not None
-        _, server_ms, read_s = self._read
-        return server_ms + int((self._now_s() - read_s) * 1000)
+        earliest_ms = self._skew.earliest_ms(self._now_s())
+        if earliest_ms is None:
+            raise ConnectionError(f"{self._exchange}: the clock is not known yet")
+        return earliest_ms
 
     async def _ask(self, sessions: tuple[int, ...]) -> None:
-        started_s = self._now_s()
-        if started_s - self._asked_s < _CLOCK_RETRY_S and self._read is None:
-            raise ConnectionError(f"{self._exchange}: the clock is not known yet")
-        self._asked_s = started_s
+        """Measure it. Where that fails, the last measurement goes on, less exact with every second."""
         try:
-            server_ms = self._clock.time_ms_of(await self._rest.get(self._clock.path))
-        except (RestError, RestRefusedError, FeedRefusedError, LookupError, TypeError) as error:
-            self._read = None
-            log.warning("%s: no heartbeats, for its clock cannot be read: %s", self._exchange, error)
-            raise ConnectionError(f"{self._exchange}: the clock cannot be read") from error
-        ended_s = self._now_s()
-        # Its clock has been at least there when the answer had arrived: the safe side for a heartbeat.
-        self._read = sessions, server_ms, ended_s
-        self.offset_ms = server_ms + (ended_s - started_s) * 500 - time.time() * 1000
+            answer = await self._rest.timed(self._clock.path)
+            server_ms = self._clock.time_ms_of(answer.content)
+        except (RestError, RestRefusedError, LookupError, TypeError) as error:
+            log.warning("%s: its clock cannot be read: %s", self._exchange, error)
+            return
+        self._skew.add(answer.sent_s, answer.received_s, server_ms)
+        self._sessions, self._read_s = sessions, self._now_s()

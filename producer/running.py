@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -21,15 +21,17 @@ def stop_on_signals() -> asyncio.Event:
 
 
 async def first_of(stop: asyncio.Event, *works: Coroutine[Any, Any, Any]) -> Any:
-    """Run all until one ends; its result, or what it raised. None when told to stop before."""
+    """Run all until one ends; its result, or what it raised. None when told to stop before.
+
+    What another one raises while it is being ended is raised too: it may have failed to put something in safety.
+    """
     tasks = [asyncio.create_task(work) for work in (*works, stop.wait())]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     results = [task.result() for task in tasks if task in done]  # raises what the first of them raised
+    _raise_failure(tasks)
     return None if stop.is_set() else results[0]
 
 
@@ -38,11 +40,28 @@ async def together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
     tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:  # each once: a second time would break off what it does at its end
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return [task.result() for task in tasks if task in done]
+    except asyncio.CancelledError:
+        await _end(tasks)
+        _raise_failure(tasks)
+        raise
+    await _end(tasks)
+    results = [task.result() for task in tasks if task in done]
+    _raise_failure(tasks)
+    return results
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel each once: a second time would break off what it does at its end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _raise_failure(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Raise what one of them has raised, other than that it was cancelled."""
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()):
+            raise error
 
 
 def _on_signal(stop: asyncio.Event, signum: int) -> None:

@@ -23,7 +23,6 @@ from producer.exchanges.outcome import Outcome
 from producer.exchanges.venues import Venue
 from producer.feeds.frames import Frames
 from producer.feeds.rest import Rest
-from producer.feeds.watch import Quiet
 from producer.gaps import Gaps
 from producer.heartbeats import Heart
 from producer.ledger import Ledger
@@ -31,15 +30,16 @@ from producer.metrics import Sample, sample
 from producer.publishing.publish import Publisher
 from producer.running import together
 from producer.streams import Streams
+from producer.vigil import Vigil
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.05
-_WATCH_S = 1.0
 _BEGIN_S = 15.0
-"""How long heartbeats wait for the beginning to be back-filled."""
+"""After which it is told that heartbeats still wait for the beginning."""
 _AT_ONCE = 4
 UNPRECEDED = "trade whose forerunner is not known"
+UNASKED = "trade of a symbol that was not asked for"
 STOPPED = "the producer was stopped before they came"
 UNBEGUN = "the record begins here: the producer was stopped before its beginning was known"
 
@@ -69,7 +69,6 @@ class Source:
         self._ledger = ledger
         self._tolerance_ms = tolerance_ms
         self._frames = Frames(frame_queue)
-        self._quiet = Quiet()
         self._begun = asyncio.Event()
         self._unbegun = {symbol for symbol in products if sequences.last(symbol) is None}
         self._gaps = Gaps(self.exchange, publisher)
@@ -90,19 +89,23 @@ class Source:
             safe=publisher.acknowledged,
             tolerance_ms=tolerance_ms,
         )
+        self._vigil = Vigil(self._streams, probe=self._backfill.probe, deaf=lambda: publisher.full)
         self._heart = Heart(self.exchange, self, publisher, rest, venue.protocol.clock)
 
     async def run(self) -> Never:
         """Publish for ever. Raises what a part raises: `FeedRefusedError`, `LostRecordsError`."""
         work = [self._streams.run(), self._map(), self._release(), self._backfill.run()]
         try:
-            await together(*work, self._begin(), self._watch(), self._beat())
+            await together(*work, self._begin(), self._vigil.run(), self._beat())
         finally:
             await self._finish()
         raise AssertionError("a source runs for ever")
 
     async def settle(self) -> int | None:
         """Return when all that the exchange has sent is handed on; the time told. Raises `ConnectionError`."""
+        self._vigil.notice_breaks()
+        if self._vigil.suspects:
+            raise ConnectionError(f"{len(self._vigil.suspects)} symbols may have traded unheard")
         clocks = self._clocks.copy()
         told_ms = min(clocks[number] for number in await self._streams.settle())
         mark = self._frames.put_so_far()
@@ -110,6 +113,8 @@ class Source:
             await asyncio.sleep(0.005)
         if self.sequences.waiting or self.sequences.next_due_s() is not None:
             raise ConnectionError("trades wait for missing ones")
+        if self._vigil.notice_breaks():
+            raise ConnectionError("the connection was made anew meanwhile")
         return told_ms or None
 
     def sessions(self) -> tuple[int, ...]:
@@ -149,16 +154,24 @@ class Source:
         outcome = venue.protocol.read(frame, exchange=self.exchange, latest_ms=self._latest_time_ms())
         if outcome.is_retold:
             outcome = self._preceded(outcome)
+        if any(trade.symbol not in self._products for trade in outcome.trades):
+            outcome = self._asked_for(outcome)
         self._ledger.count(self.exchange, outcome, frame)
         self._notice_jump(number, outcome)
         if outcome.trades:
             now_s = time.monotonic()
             for trade in outcome.trades:
-                self._quiet.heard(trade.symbol, now_s)
+                self._vigil.heard(trade.symbol, now_s)
             self._take(outcome.trades)
         else:
             await self._heed(number, outcome)
         self._frames.done()
+
+    def _asked_for(self, outcome: Outcome) -> Outcome:
+        """Without the trades of symbols that nobody has asked for."""
+        wanted = tuple(trade for trade in outcome.trades if trade.symbol in self._products)
+        self._ledger.pass_over(self.exchange, UNASKED, len(outcome.trades) - len(wanted))
+        return outcome._replace(trades=wanted)
 
     def _preceded(self, outcome: Outcome) -> Outcome:
         """A retold trade is the one before the first that we read: it may be minutes old, and alone in its second.
@@ -179,15 +192,16 @@ class Source:
         if outcome.sequence is not None:
             self._numbers[number] = outcome.sequence
             if before is not None and outcome.sequence != before + 1:
-                self._suspect(number)
+                self._vigil.suspect(number)
 
     async def _heed(self, number: int, outcome: Outcome) -> None:
         """What a frame says beside trades."""
         if outcome.clock_ms is not None:
             self._clocks[number] = max(self._clocks[number], outcome.clock_ms)
+            self._heart.told(outcome.clock_ms)
         if outcome.newest is not None:
             symbol, trade_id = outcome.newest
-            if self.sequences.last(symbol) is not None:
+            if symbol in self._products and self.sequences.last(symbol) is not None:
                 self.sequences.bound(symbol, trade_id, time.monotonic())
         if outcome.farewell:
             self._streams.feeds[number].renew("the server says that it goes away")
@@ -254,41 +268,22 @@ class Source:
                 if symbol in self._unbegun:
                     await self._backfill.start(symbol)
                     self._unbegun.remove(symbol)
-                if self._quiet.silent_for_s(symbol, time.monotonic()) == float("inf"):
+                if self._vigil.is_unheard(symbol):
                     await self._backfill.probe(symbol)
 
         await asyncio.gather(*(one_by_one() for _ in range(_AT_ONCE)))
         self._begun.set()
-        self._quiet.suspect(self._products, time.monotonic())  # one may be dead from the start
-
-    async def _watch(self) -> Never:
-        """Ask the exchange about symbols that are silent: it may have stopped telling us of them."""
-        sessions = self.sessions()
-        while True:
-            await asyncio.sleep(_WATCH_S)
-            before, sessions = sessions, self.sessions()
-            for number, (earlier, session) in enumerate(zip(before, sessions, strict=True)):
-                if session not in (earlier, 1):  # what came between shows at the next trade, if any
-                    self._suspect(number)
-            if self._publisher.full:
-                continue  # it is we who do not listen
-            for symbol in self._quiet.due(time.monotonic()):
-                missed = await self._backfill.probe(symbol)
-                self._quiet.answered(symbol, missed, time.monotonic())
-                if missed:
-                    self._streams.renew(symbol)
-
-    def _suspect(self, number: int) -> None:
-        """Ask about every symbol of a feed soon, unless it is heard of."""
-        self._quiet.suspect(self._streams.symbols(number), time.monotonic())
+        self._vigil.expect(list(self._products))
 
     async def _beat(self) -> Never:
         try:
             async with asyncio.timeout(_BEGIN_S):
                 await self._begun.wait()
         except TimeoutError:
-            log.warning("%s: the beginning is not back-filled yet; it will follow late", self.exchange)
+            log.warning("%s: no heartbeats until the beginning is back-filled, which takes long", self.exchange)
+            await self._begun.wait()
         await self._heart.beat()
 
     def _latest_time_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self._tolerance_ms
+        """What a trade's time may be at most: later would be of the future, by the exchange's clock too."""
+        return time.time_ns() // 1_000_000 + self._heart.ahead_ms + self._tolerance_ms

@@ -56,6 +56,10 @@ class Streams:
         """
         await together(*(self._run(venue) for venue in self._venues))
 
+    def breaks(self) -> tuple[int, ...]:
+        """How often each feed's connection was lost, and not replaced before it ended."""
+        return tuple(max(feed.session - 1 - feed.renewals, 0) for feed in self.feeds)
+
     async def settle(self) -> list[int]:
         """Return when everything that the exchange has sent until now is in the queue; the feeds that brought it.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from market.trade import Heartbeat
 from producer import heartbeats
 from producer.exchanges.venues import Clock
-from producer.feeds.rest import Rest, RestError
+from producer.feeds.rest import Rest, RestError, Timed
 from producer.heartbeats import Heart, ServerClock
 from tests.producer.doubles import until
 
@@ -62,14 +63,16 @@ class Answers:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
+        self.banned_for_s = 0.0
+        self.now_s: Callable[[], float] = time.monotonic
 
-    async def get(self, path: str, *, weight: int = 1) -> Any:
-        """The next answer."""
+    async def timed(self, path: str, *, weight: int = 1) -> Timed:
+        """The next answer, which took no time."""
         self.asked.append(path)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return Timed(answer, self.now_s(), self.now_s())
 
 
 def rest(*answers: Any) -> Rest:
@@ -155,35 +158,66 @@ def test_the_server_is_asked_for_its_clock_before_the_frames_are_settled() -> No
     asyncio.run(scenario())
 
 
+def clock_at(now_s: list[float], *answers: Any) -> tuple[ServerClock, Answers]:
+    """A clock that is asked of some answers, at a time of ours that a test sets."""
+    scripted = Answers(*answers)
+    scripted.now_s = lambda: now_s[0]
+    return ServerClock("binance", cast(Rest, scripted), CLOCK, now_s=lambda: now_s[0]), scripted
+
+
 def test_the_clock_is_measured_again_at_each_connection() -> None:
-    """And not in between, for ten minutes; our own clock carries it on."""
+    """And not in between, for ten minutes; our own clock carries it on, a little less exact with every second."""
 
     async def scenario() -> None:
         now_s = [100.0]
-        answers = rest({"serverTime": 5_000}, {"serverTime": 50_000}, {"serverTime": 900_000})
-        clock = ServerClock("binance", answers, CLOCK, now_s=lambda: now_s[0])
+        clock, answers = clock_at(now_s, {"serverTime": 5_000}, {"serverTime": 50_000}, {"serverTime": 900_000})
         assert await clock.time_ms((1,)) == 5_000
-        now_s[0] += 2.5
-        assert await clock.time_ms((1,)) == 7_500
+        now_s[0] += 20
+        assert 24_990 <= await clock.time_ms((1,)) <= 25_000
         assert await clock.time_ms((2,)) == 50_000
         now_s[0] += 601
         assert await clock.time_ms((2,)) == 900_000
+        assert len(answers.asked) == 3
 
     asyncio.run(scenario())
 
 
-def test_a_clock_that_cannot_be_read_is_told_and_asked_for_again_later() -> None:
+def test_a_clock_that_cannot_be_read_is_asked_for_again_later() -> None:
     """Ten seconds later at the earliest; meanwhile there is no time."""
 
     async def scenario() -> None:
         now_s = [100.0]
-        answers = rest(RestError("HTTP 500"), {"serverTime": 5_000})
-        clock = ServerClock("binance", answers, CLOCK, now_s=lambda: now_s[0])
+        clock, answers = clock_at(now_s, RestError("HTTP 500"), {"serverTime": 5_000})
         for _ in range(2):
             with pytest.raises(ConnectionError):
                 await clock.time_ms((1,))
-        assert cast(Answers, answers).asked == ["/time"]
+        assert answers.asked == ["/time"]
         now_s[0] += 10
         assert await clock.time_ms((1,)) == 5_000
 
     asyncio.run(scenario())
+
+
+def test_under_a_ban_the_last_measurement_goes_on() -> None:
+    """Nobody is asked, and the heartbeats do not stop, though the connection was made anew."""
+
+    async def scenario() -> None:
+        now_s = [100.0]
+        clock, answers = clock_at(now_s, {"serverTime": 5_000})
+        assert await clock.time_ms((1,)) == 5_000
+        answers.banned_for_s = 3_600.0
+        now_s[0] += 1_000
+        assert 1_004_700 <= await clock.time_ms((2,)) <= 1_005_000
+        assert answers.asked == ["/time"]
+
+    asyncio.run(scenario())
+
+
+def test_a_clock_ahead_of_ours_is_known_from_frames_or_from_the_server() -> None:
+    """So that a trade is not taken for one of the future because our clock is behind."""
+    heart = Heart("coinbase", Parts(), Parts(), rest(), None)
+    assert heart.ahead_ms == 0
+    heart.told(time.time_ns() // 1_000_000 + 60_000)
+    assert 59_000 <= heart.ahead_ms <= 60_000
+    heart.told(time.time_ns() // 1_000_000 - 60_000)
+    assert heart.ahead_ms == 0

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from producer.running import together
+from producer.running import first_of, together
 
 
 def test_all_have_ended_when_one_has_failed_or_all_are_told_to_stop() -> None:
@@ -27,7 +27,7 @@ def test_all_have_ended_when_one_has_failed_or_all_are_told_to_stop() -> None:
             await asyncio.sleep(0)
             raise LookupError("it")
 
-        with pytest.raises(LookupError, match="^it$"):
+        with pytest.raises(LookupError, match=r"^it$"):
             await together(slow_to_end(), fails(), asyncio.Event().wait())
         assert ended == ["slow"]
         work = asyncio.create_task(together(slow_to_end(), asyncio.Event().wait(), slow_to_end()))
@@ -53,3 +53,23 @@ def test_the_results_come_in_the_order_of_the_work() -> None:
         return await together(after(3), after(1), after(2))
 
     assert asyncio.run(scenario()) == [3, 1, 2]
+
+
+def test_what_fails_at_its_end_is_not_lost() -> None:
+    """Told to stop, a work that cannot put its things in safety is heard of, through any number of layers."""
+
+    async def fails_at_its_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise LookupError("the disk is full")
+
+    async def scenario() -> None:
+        stop = asyncio.Event()
+        work = asyncio.create_task(first_of(stop, together(fails_at_its_end(), asyncio.Event().wait())))
+        await asyncio.sleep(0.01)
+        stop.set()
+        with pytest.raises(LookupError, match=r"^the disk is full$"):
+            await work
+
+    asyncio.run(scenario())

@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from producer import heartbeats, source
+from producer import heartbeats, source, vigil
 from producer.completeness.backfill import MISSED, NOT_SERVED, Backfill
 from producer.feeds.watch import Quiet
-from producer.source import STOPPED
+from producer.source import STOPPED, UNASKED
 from tests.producer.doubles import until
 from tests.producer.wired import SYMBOLS, Producer, in_order, reading, simulated
 
@@ -18,8 +18,8 @@ from tests.producer.wired import SYMBOLS, Producer, in_order, reading, simulated
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is noticed, heartbeats come, and ids are given up, much sooner than in earnest."""
-    monkeypatch.setattr(source, "_WATCH_S", 0.05)
-    monkeypatch.setattr(source, "Quiet", partial(Quiet, silence_s=0.6, suspicion_s=0.2))
+    monkeypatch.setattr(vigil, "_LOOK_S", 0.05)
+    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, silence_s=0.6, suspicion_s=0.2))
     monkeypatch.setattr(source, "Backfill", partial(Backfill, pauses_s=(0.05, 0.05, 0.05)))
     monkeypatch.setattr(heartbeats, "BEAT_S", 0.02)
 
@@ -221,5 +221,22 @@ def test_what_has_arrived_goes_out_at_the_end_and_what_it_waited_for_is_told() -
             assert producer.gaps("BTCUSDT") == [("open", missing, missing, STOPPED)]
             assert ids == [number for number in range(ids[0], ids[-1] + 1) if number != missing]
             assert (producer.live.waiting, producer.publisher.unacknowledged) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_symbol_that_was_not_asked_for_is_passed_over() -> None:
+    """A server may send what nobody asked for: it is counted, never asked about, and changes nothing."""
+
+    async def scenario() -> None:
+        stray = "/stream?streams=dogeusdt@trade/solusdt@trade"
+        async with simulated() as exchange, reading(exchange.venue("binance", stream_path=stray)) as producer:
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            await until(lambda: producer.ledger.passed_over[UNASKED] > 20)
+            await asyncio.sleep(1.0)  # longer than silence lasts until somebody is asked about
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            assert {content["symbol"] for content, _, _ in producer.kafka.sent if "trade_id" in content} <= set(
+                SYMBOLS["binance"]
+            )
 
     asyncio.run(scenario())
