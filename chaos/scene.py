@@ -25,6 +25,8 @@ _CLOSING_S = 10.0
 _SLACK = 1.05
 """The producer starts a little after the rate was chosen, and the tape is unequal."""
 _MINUTE_US = 60 * SECOND_US
+_AT_ONCE = 80_000
+"""Trades that a start may have to back-fill."""
 
 
 class Ports(NamedTuple):
@@ -112,7 +114,7 @@ def scene(
     try:
         broker.start()
         broker.wait_until(kafka.is_ready)
-        begin_us = _young(now_us())
+        begin_us = _young(now_us(), rate)
         rate = rate_for(rate * _SLACK, seed=seed, start_us=begin_us, seconds=seconds)
         words = ("--port", str(ports.simulator), "--seed", str(seed), "--rate", str(rate))
         simulator = python("simulator", "simulator", *words, environment={}, folder=folder)
@@ -183,14 +185,14 @@ def judge(scene: Scene, settled_us: int, *, heal_s: float) -> Judgement:
     return Judgement(trades, gaps, catch_up_s, exit_code, exit_s, failures)
 
 
-def _young(time_us: int) -> int:
-    """This time, or the next minute where half of this one has passed.
+def _young(time_us: int, rate: float) -> int:
+    """This time, or the next minute where this one has too many trades already.
 
-    The producer back-fills its first minute from the beginning, as fast as the exchanges' request limits allow: of a
-    whole minute that takes longer than newer trades wait.
+    The producer back-fills its first minute from the beginning, as fast as the exchanges' request limits allow: with
+    more trades than these it takes longer than newer ones wait.
     """
-    rest_us = -time_us % _MINUTE_US
-    return time_us if rest_us > _MINUTE_US // 2 else time_us + rest_us
+    past_us = time_us % _MINUTE_US
+    return time_us if rate * past_us / SECOND_US <= _AT_ONCE else time_us - past_us + _MINUTE_US
 
 
 def now_us() -> int:

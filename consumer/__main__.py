@@ -71,6 +71,7 @@ def _elements(settings: Settings, arguments: argparse.Namespace, stop: threading
 
 def _connected(settings: Settings, arguments: argparse.Namespace, stop: threading.Event) -> KafkaConsumer | None:
     while not stop.is_set():
+        consumer = None
         try:
             consumer = KafkaConsumer(
                 bootstrap_servers=settings.bootstrap.split(","),
@@ -80,11 +81,14 @@ def _connected(settings: Settings, arguments: argparse.Namespace, stop: threadin
                 allow_auto_create_topics=False,
                 bootstrap_timeout_ms=5_000,
             )
+            topics = consumer.topics()
         except KafkaError as error:
             log.warning("Kafka does not answer at %s (%s); trying again", settings.bootstrap, error)
+            if consumer is not None:
+                consumer.close()
             stop.wait(_WAIT_S)
             continue
-        if settings.kafka_topic not in consumer.topics():
+        if settings.kafka_topic not in topics:
             log.warning("there is no topic %s at %s; waiting for it", settings.kafka_topic, settings.bootstrap)
             consumer.close()
             stop.wait(_WAIT_S)
@@ -96,7 +100,11 @@ def _connected(settings: Settings, arguments: argparse.Namespace, stop: threadin
 
 
 class _Start(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
-    """Where to begin: at the end or the beginning of each partition, wherever the group stopped the last time."""
+    """Where to begin: at the end or the beginning of each partition, wherever the group stopped the last time.
+
+    Only for a member that is alone in its group, which it is when it gets all partitions as it comes. One that joins
+    others goes on where they have come to: it would else leave out what none of them has shown.
+    """
 
     def __init__(self, consumer: KafkaConsumer, from_beginning: bool) -> None:
         self._consumer = consumer
@@ -107,9 +115,13 @@ class _Start(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python h
         """Nothing is kept."""
 
     def on_partitions_assigned(self, assigned: Any) -> None:
-        """Only at the first assignment: later ones take over where another member of the group has come to."""
-        if assigned and not self._begun:
-            self._begun = True
+        """Only at the first assignment, be it an empty one: later ones take over from another member."""
+        if self._begun:
+            return
+        self._begun = True
+        topics = {partition.topic for partition in assigned}
+        partitions = sum(len(self._consumer.partitions_for_topic(topic) or ()) for topic in topics)
+        if assigned and len(assigned) == partitions:
             seek = self._consumer.seek_to_beginning if self._from_beginning else self._consumer.seek_to_end
             seek(*assigned)
 

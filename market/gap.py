@@ -9,7 +9,8 @@ several, `filled` or `lost`. What is open is what was open, less what was filled
 after all is `filled` too. `filled` is written when the trades are safe in the topic.
 
 Where a record begins and what went before cannot be had, the one id before its first trade is `lost`, with a cause that
-begins "the record begins here": it marks the edge, for how much is missing before it nobody knows.
+begins "the record begins here": it marks the edge, for how much is missing before it nobody knows. As long as the
+exchange has not said what went before, that id is `open`, with such a cause; a producer that starts then asks again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from typing import NamedTuple
 from market.trade import EXCHANGES, TRADE_ID_LIMIT, is_symbol
 
 STATUSES = ("open", "filled", "lost")
-"""open: being back-filled. filled: its trades have followed. lost: the exchange does not serve them."""
+"""open: being back-filled. filled: its trades have followed. lost: they cannot be had, or will not; the cause says."""
+
+EDGE = "the record begins here"
+"""What the cause of an edge begins with."""
 
 TOPIC_SUFFIX = "-gaps"
 """The gaps of topic `crypto-trades` are in `crypto-trades-gaps`."""

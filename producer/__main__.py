@@ -18,6 +18,7 @@ from producer import ProducerError, metrics
 from producer.completeness import resume
 from producer.completeness.resume import Tail
 from producer.exchanges.venues import venues_of
+from producer.gaps import tell_refused
 from producer.ledger import Ledger
 from producer.live import Live
 from producer.publishing import topics
@@ -33,7 +34,7 @@ log = logging.getLogger("producer")
 
 INTERRUPTED = 130
 """Exit code of a replay that was stopped before its end: what comes after it should not count on it."""
-_FLUSH_S = 6.0
+_FLUSH_S = 4.0
 
 
 def main() -> int:
@@ -80,6 +81,7 @@ async def _run(settings: Settings, sources: tuple[str, ...], arguments: argparse
         records_in_flight=settings.records_in_flight,
         spill=spill,
         stall_s=settings.spill_after / 1000,
+        on_refused=lambda trades: tell_refused(publisher, trades),
     )
     ledger = Ledger()
     status = Status(ledger, publisher, spill)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from market.gap import STATUSES, Gap
+from market.trade import Trade
 from producer.completeness.sequence import Hole
 from producer.metrics import Sample, sample
 from producer.publishing.publish import Publisher
@@ -23,22 +24,36 @@ class Gaps:
         self._reported = dict.fromkeys(STATUSES, 0)
         self._lost_trades = 0
 
-    def report(self, gap: Gap) -> None:
-        """Publish a gap."""
-        self._reported[gap.status] += 1
-        if gap.status == "lost":
-            self._lost_trades += gap.last_trade_id - gap.first_trade_id + 1
-        self._publisher.gap(gap)
-
     def tell(self, hole: Hole, status: str, cause: str) -> None:
-        """Publish a hole as a gap, and log it."""
+        """Publish a hole as a gap, log it and count it."""
         symbol, first, last, after_ms, before_ms, _ = hole
-        log.info("%s %s: ids %d to %d %s: %s", self._exchange, symbol, first, last, status, cause)
+        level = logging.WARNING if status == "lost" else logging.INFO
+        log.log(level, "%s %s: ids %d to %d %s: %s", self._exchange, symbol, first, last, status, cause)
         now_ms = time.time_ns() // 1_000_000
-        self.report(Gap(self._exchange, symbol, first, last, status, cause, now_ms, after_ms, before_ms))
+        self._reported[status] += 1
+        self._lost_trades += last - first + 1 if status == "lost" else 0
+        self._publisher.gap(Gap(self._exchange, symbol, first, last, status, cause, now_ms, after_ms, before_ms))
 
     def samples(self) -> Iterator[Sample]:
         """How many of each status, and how many trades are lost."""
         for status, count in self._reported.items():
             yield sample("producer_gaps_total", count, exchange=self._exchange, status=status)
         yield sample("producer_lost_trades_total", self._lost_trades, exchange=self._exchange)
+
+
+TOO_LARGE = "Kafka does not take a record of this size"
+
+
+def tell_refused(publisher: Publisher, trades: Sequence[Trade]) -> None:
+    """Publish what Kafka has refused, one record's trades, as lost: one gap for each run of ids."""
+    first = 0
+    for number, trade in enumerate(trades):
+        after = trades[number + 1] if number + 1 < len(trades) else None
+        if after is None or (after.exchange, after.symbol, after.trade_id - 1) != (
+            trade.exchange,
+            trade.symbol,
+            trade.trade_id,
+        ):
+            hole = Hole(trade.symbol, trades[first].trade_id, trade.trade_id)
+            Gaps(trade.exchange, publisher).tell(hole, "lost", TOO_LARGE)
+            first = number + 1

@@ -14,6 +14,7 @@ from typing import Never, Protocol
 
 from market.trade import Heartbeat
 from producer.exchanges.venues import Clock
+from producer.feeds.answers import FeedRefusedError
 from producer.feeds.rest import Rest, RestError, RestRefusedError
 from producer.feeds.watch import Skew
 
@@ -139,7 +140,7 @@ class ServerClock:
         try:
             answer = await self._rest.timed(self._clock.path)
             server_ms = self._clock.time_ms_of(answer.content)
-        except (RestError, RestRefusedError, LookupError, TypeError) as error:
+        except (RestError, RestRefusedError, FeedRefusedError, LookupError, TypeError) as error:
             log.warning("%s: its clock cannot be read: %s", self._exchange, error)
             return
         self._skew.add(answer.sent_s, answer.received_s, server_ms)

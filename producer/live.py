@@ -23,6 +23,7 @@ from producer.feeds.feed import FeedRefusedError, delays
 from producer.feeds.rest import Rest, RestError, RestRefusedError
 from producer.ledger import Ledger
 from producer.metrics import Sample
+from producer.publishing.apart import each
 from producer.publishing.publish import Publisher
 from producer.publishing.record import Record
 from producer.publishing.spill import Leftover
@@ -89,7 +90,7 @@ class Live:
     async def _take_over(self, leftovers: Iterable[Leftover], forget: Callable[[Path], None]) -> None:
         """Publish what an earlier run left on disk. It goes the same way as live trades, so that no id goes twice."""
         marks = []
-        for leftover in leftovers:
+        async for leftover in each(leftovers):
             log.info("publishing %d records that an earlier run left in %s", len(leftover.records), leftover.mark)
             for record in leftover.records:
                 self._republish(record)
@@ -105,7 +106,10 @@ class Live:
     def _republish(self, record: Record) -> None:
         gap = read_gap(record.value)
         if gap is not None:
-            self._publisher.gap(gap)
+            if self._is_stale(gap):
+                log.info("%s %s: ids %d to %d are not missing any more", *gap[:4])
+            else:
+                self._publisher.gap(gap)
             return
         for element in read_record(record.value, 0, _ANY_TIME_MS):
             if isinstance(element, Trade):
@@ -117,6 +121,13 @@ class Live:
                 doubled = sequences.duplicates
                 self._publish(element.exchange, sequences.take(element, time.monotonic()))
                 self._ledger.doubled(element.exchange, sequences.duplicates - doubled)
+
+    def _is_stale(self, gap: Gap) -> bool:
+        """Whether a hole that an earlier run reported as open has been filled since: told again, it would stay open."""
+        sequences = self._sequences.get(gap.exchange)
+        if gap.status != "open" or sequences is None or gap.cause.startswith(EDGE):
+            return False
+        return not sequences.lacks(gap.symbol, gap.first_trade_id, gap.last_trade_id)
 
     def _publish(self, exchange: str, trades: Sequence[Trade]) -> None:
         self._ledger.new(exchange, len(trades))

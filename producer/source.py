@@ -16,9 +16,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Never
 
+from market.gap import EDGE
 from market.trade import Trade
 from producer.completeness.backfill import Backfill
-from producer.completeness.sequence import Hole, Sequences
+from producer.completeness.sequence import Sequences
 from producer.exchanges.outcome import Outcome
 from producer.exchanges.venues import Venue
 from producer.feeds.frames import Frames
@@ -41,7 +42,7 @@ _AT_ONCE = 4
 UNPRECEDED = "trade whose forerunner is not known"
 UNASKED = "trade of a symbol that was not asked for"
 STOPPED = "the producer was stopped before they came"
-UNBEGUN = "the record begins here: the producer was stopped before its beginning was known"
+UNBEGUN = f"{EDGE}: the producer was stopped before it was known with which trade it should"
 
 
 class Source:
@@ -70,7 +71,6 @@ class Source:
         self._tolerance_ms = tolerance_ms
         self._frames = Frames(frame_queue)
         self._begun = asyncio.Event()
-        self._unbegun = {symbol for symbol in products if sequences.last(symbol) is None}
         self._gaps = Gaps(self.exchange, publisher)
         self._backfilled = 0
         self._latest_ms: dict[str, int] = {}
@@ -85,9 +85,9 @@ class Source:
             sequences,
             deliver=self._deliver,
             release=self._hand_on,
-            report=self._gaps.report,
+            tell=self._gaps.tell,
             safe=publisher.acknowledged,
-            tolerance_ms=tolerance_ms,
+            latest_ms=self._latest_time_ms,
         )
         self._vigil = Vigil(self._streams, probe=self._backfill.probe, deaf=lambda: publisher.full)
         self._heart = Heart(self.exchange, self, publisher, rest, venue.protocol.clock)
@@ -207,6 +207,8 @@ class Source:
             self._streams.feeds[number].renew("the server says that it goes away")
         if outcome.refused_product is not None:
             await self._streams.do_without(number, outcome.refused_product)
+        if outcome.refused_some:
+            await self._streams.bisect(number)
 
     def _take(self, trades: Iterable[Trade]) -> int:
         """Put trades in their place, and publish what has its turn; how many were not known."""
@@ -250,14 +252,11 @@ class Source:
         while len(self._frames):
             await self._map_next()
         self._publish(self.sequences.due(float("inf")))
-        for hole in self.sequences.late(time.monotonic()):
+        now_s = time.monotonic()
+        for hole in self.sequences.edges(now_s):
+            self._gaps.tell(hole, "open", UNBEGUN)
+        for hole in self.sequences.late(now_s):
             self._gaps.tell(hole, "open", STOPPED)
-        for symbol in sorted(self._unbegun):
-            first = self.sequences.first(symbol)
-            if first:
-                before = self.sequences.ended.get(symbol, first - 2) + 1
-                if before < first:
-                    self._gaps.tell(Hole(symbol, before, first - 1), "lost", UNBEGUN)
 
     async def _begin(self) -> None:
         """Where the topic ends, the exchange goes on: ask it for what came since, symbol by symbol."""
@@ -265,9 +264,8 @@ class Source:
 
         async def one_by_one() -> None:
             for symbol in symbols:
-                if symbol in self._unbegun:
+                if not self.sequences.has_begun(symbol):
                     await self._backfill.start(symbol)
-                    self._unbegun.remove(symbol)
                 if self._vigil.is_unheard(symbol):
                     await self._backfill.probe(symbol)
 

@@ -25,6 +25,7 @@ class Streams:
         self._products = products
         self._venues = list(venues)  # those that do not refuse us
         self._brought: list[tuple[Venue, list[str]]] = []  # by each feed: its venue and its products
+        self._singly: set[int] = set()  # feeds that subscribe to each product on its own
         names = list(products.values())
         for venue in venues:
             step = venue.protocol.products_per_connection
@@ -79,13 +80,37 @@ class Streams:
 
     async def do_without(self, number: int, product: str) -> None:
         """One bad product voids a whole subscription: subscribe again to all others."""
-        venue, products = self._brought[number]
+        products = self._brought[number][1]
         if product not in products:
             return
         products.remove(product)
         log.error("%s does not know %s any more: it is left out, the others are read on", self.exchange, product)
         if products:
-            await self.feeds[number].greet(venue.protocol.subscriptions(products))
+            await self._subscribe(number)
+
+    async def bisect(self, number: int) -> None:
+        """The exchange refuses a subscription for a product that it does not name: subscribe to each on its own.
+
+        It then refuses that product alone, and the others stand. Their messages keep the exchange's distance, so that
+        many take a while.
+        """
+        products = self._brought[number][1]
+        if len(products) == 1:
+            await self.do_without(number, products[0])
+        elif number not in self._singly:
+            self._singly.add(number)
+            log.error(
+                "%s refuses a product and does not name it: each of %d is subscribed to on its own",
+                self.exchange,
+                len(products),
+            )
+            await self._subscribe(number)
+
+    async def _subscribe(self, number: int) -> None:
+        venue, products = self._brought[number]
+        groups = [[product] for product in products] if number in self._singly else [products]
+        messages = [message for group in groups for message in venue.protocol.subscriptions(group)]
+        await self.feeds[number].greet(list(dict.fromkeys(messages)))  # a channel without products is one for all
 
     def renew(self, symbol: str) -> None:
         """Make the connections anew that should bring a symbol and do not."""

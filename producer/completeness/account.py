@@ -11,17 +11,13 @@ has passed are the lowest ones, and the lowest of the others is the gate: trades
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
 from heapq import heappop, heappush
-from operator import attrgetter
 
 from market.trade import Trade
 from producer.completeness.ids import Ids, Range
-
-PASSED = float("-inf")
-"""The deadline of a hole that nothing waits for any more."""
+from producer.completeness.spans import PASSED, Span, by_deadline, by_first, by_last, cut, join_lowest
 
 RANGES = 1_000
 """Holes of one symbol at most, and ranges of gone ids: beyond, the two lowest become one that includes what lies
@@ -30,45 +26,11 @@ between. Ids in there would go out twice if they came twice, which readers notic
 RENUMBERED_MS = 10_000
 """A known id with a time so much later than that of every trade before is another trade: times ascend with the ids
 [measured], so the exchange has begun to count anew. Test exchanges do so each month, ours when its rate is changed."""
-_NEAR = 1_000  # two such trades whose ids are so close are the new count, one is an oddity
 
-_first, _last, _deadline = attrgetter("first"), attrgetter("last"), attrgetter("deadline_s")
-
-
-@dataclass(slots=True)
-class Span:
-    """A range of ids that are missing or gone."""
-
-    first: int
-    last: int
-    found_s: float = PASSED
-    deadline_s: float = PASSED
-    reported: bool = False
-    """Whether a gap record tells of it: `open` of a hole, `lost` of gone ids."""
-    after_ms: int | None = None
-    """Time of the last known trade before it."""
-    before_ms: int | None = None
-    """Time of the first known trade after it."""
-
-    def part(self, first: int, last: int) -> Span:
-        """A part of it, alike in everything else."""
-        return Span(first, last, self.found_s, self.deadline_s, self.reported, self.after_ms, self.before_ms)
-
-
-def cut(spans: list[Span], first: int, last: int, time_ms: int | None = None) -> list[Span]:
-    """Take the ids first..last out of ascending spans, and return what was there; `time_ms` is the time between."""
-    start, end = bisect_left(spans, first, key=_last), bisect_right(spans, last, key=_first)
-    removed, kept = [], []
-    for span in spans[start:end]:
-        removed.append(span.part(max(span.first, first), min(span.last, last)))
-        if span.first < first:
-            kept.append(span.part(span.first, first - 1))
-            kept[-1].before_ms = span.before_ms if time_ms is None else time_ms
-        if span.last > last:
-            kept.append(span.part(last + 1, span.last))
-            kept[-1].after_ms = span.after_ms if time_ms is None else time_ms
-    spans[start:end] = kept
-    return removed
+JUMP = 10_000_000
+"""An id so far above the newest one is not believed: it would be a hole of days. A second one near to it shows that
+they are real; what lies below is then missing, the first one too."""
+_NEAR = 1_000  # two odd trades whose ids are so close belong together, one is an oddity
 
 
 class Account:
@@ -91,10 +53,21 @@ class Account:
         """Whether ids above `last` follow it: not before the first trade of a symbol of which no trade is known."""
         self.begun = False
         """Whether it is known with which id the record begins: up to then the first trades wait for that."""
+        self.forgone = False
+        """Whether that will never be known."""
+        self.start: int | None = None
+        """The first id of a record that was begun in this run."""
+        self.start_ms: int | None = None
+        """Time of the first trade that came of it."""
+        self.edge: int | None = None
+        """The id before it, once a gap record tells that what lies below is still to be asked for."""
         self.restarts = 0
+        self.strays = 0
+        """Trades whose id was too far ahead to be believed."""
         self._start_s: float | None = None  # until when they wait
-        self._start = 0  # the lowest of them
+        self._is_resumed = False  # whether what lies above the edge was known from the topic
         self._odd: int | None = None  # a known id with a later time, which may be the beginning of a new count
+        self._far: int | None = None  # the newest id that was too far ahead to be believed
         self._freed: list[Trade] = []
 
     @property
@@ -116,7 +89,9 @@ class Account:
             elif not self._is_wanted(trade):
                 return False
         elif not self.counts:
-            self._anchor(number, deadline_s)
+            self._anchor(trade, deadline_s)
+        elif number > self.last + JUMP and not self._confirms(number):
+            return False
         elif number > self.last + 1:
             self.open(number - 1, now_s, deadline_s, before_ms=time_ms)
         elif self.holes and self.holes[-1].last == self.last:
@@ -137,21 +112,36 @@ class Account:
         if self.begun:
             return
         self.begun = True
+        self.start = first
         if not self.counts:
             self.counts = True
             self._leap(first)
+            if self.edge is not None and self.edge >= first:
+                self.open(self.edge, PASSED, PASSED)
             return
         deadline_s, self._start_s = PASSED if self._start_s is None else self._start_s, None
-        unknown = cut(self.gone, first, self.last)
+        last = self.edge if self._is_resumed and self.edge is not None else self.last
+        unknown = cut(self.gone, first, last)
         if first < self.first:
             lowest = self.waiting[0][1].timestamp if self.waiting else None
-            unknown.append(Span(first, self.first - 1, before_ms=lowest))
-            self.first = first
+            lower, self.first = self.first, first
+            if first <= last:
+                unknown.append(Span(first, min(lower - 1, last), before_ms=lowest))
+            if max(first, last + 1) < lower:
+                self._give_up(Span(max(first, last + 1), lower - 1))
         for span in unknown:
             if span.reported:
                 self._give_up(span)
             else:
                 self._insert(span, deadline_s)
+
+    def report(self, first: int, last: int) -> list[Span]:
+        """What is missing of first..last, which counts as told from now on."""
+        spans = cut(self.holes, first, last)
+        for span in spans:
+            span.reported = True
+            insort(self.holes, span, key=by_first)
+        return spans
 
     def lose(self, first: int, last: int) -> None:
         """What is missing of first..last is gone."""
@@ -163,7 +153,7 @@ class Account:
         """Deadlines up to this time have passed."""
         if self._start_s is not None and self._start_s <= now_s:
             self._start_s = None
-        for span in self.holes[self._gate() : bisect_right(self.holes, now_s, key=_deadline)]:
+        for span in self.holes[self._gate() : bisect_right(self.holes, now_s, key=by_deadline)]:
             span.deadline_s = PASSED
 
     def release(self) -> list[Trade]:
@@ -175,7 +165,7 @@ class Account:
         gate = self._gate()
         limit = self.holes[gate].first if gate < len(self.holes) else self.last + 1
         if self._start_s is not None:
-            limit = min(limit, self._start)
+            limit = min(limit, self.start or 0)
         while self.waiting and self.waiting[0][0] < limit:
             freed.append(heappop(self.waiting)[1])
         if surplus:
@@ -184,9 +174,16 @@ class Account:
         return freed
 
     def restore(
-        self, seen: Sequence[Range], gone: Sequence[Range], open_: Sequence[Span], since: int, newest_ms: int
+        self,
+        seen: Sequence[Range],
+        gone: Sequence[Range],
+        open_: Sequence[Span],
+        since: int,
+        newest_ms: int,
+        edge: int | None,
     ) -> None:
         """Begin with what is known of the past: see `Sequences.resume`."""
+        self.edge, self._is_resumed = edge, edge is not None
         known = Ids([*seen, *gone])
         for span in open_:
             missing = Ids([(span.first, span.last)]).without(known.within(span.first, span.last)).ranges()
@@ -196,17 +193,18 @@ class Account:
             return
         self.first, self.last = known.ranges()[0][0], known.ranges()[-1][1]
         self.newest_ms = newest_ms
-        self.begun = self.counts = since <= self.last
+        self.counts = since <= self.last
+        self.begun = self.counts and edge is None
         rest = Ids([(self.first, self.last)]).without(known.ranges())
-        self.holes = sorted([*self.holes, *(Span(*ids) for ids in rest.within(since, self.last))], key=_first)
+        self.holes = sorted([*self.holes, *(Span(*ids) for ids in rest.within(since, self.last))], key=by_first)
         lost = [Span(*ids, reported=True) for ids in Ids(gone).without(seen).ranges()]
-        self.gone = sorted(lost + [Span(*ids) for ids in rest.within(self.first, since - 1)], key=_first)
+        self.gone = sorted(lost + [Span(*ids) for ids in rest.within(self.first, since - 1)], key=by_first)
 
     def _is_odd(self, trade: Trade) -> bool:
         """Whether a known id bears a time that it cannot have."""
         return 0 < self.newest_ms < trade.timestamp - RENUMBERED_MS and bisect_left(
-            self.holes, trade.trade_id, key=_last
-        ) == bisect_right(self.holes, trade.trade_id, key=_first)
+            self.holes, trade.trade_id, key=by_last
+        ) == bisect_right(self.holes, trade.trade_id, key=by_first)
 
     def _is_wanted(self, trade: Trade) -> bool:
         """Whether an id that is not new is one that is not published; it is then no longer missing nor gone."""
@@ -220,16 +218,31 @@ class Account:
                 if number + 1 < self.first:
                     self._give_up(Span(number + 1, self.first - 1))
                 self.first = number
-            self._start = min(self._start, number)
+            if self.start is not None and number < self.start and not self.begun:
+                self.start, self.start_ms = number, trade.timestamp
         if spans and spans[0].reported:
             self._note_filled(number)
         return True
 
-    def _anchor(self, number: int, deadline_s: float) -> None:
+    def _anchor(self, trade: Trade, deadline_s: float) -> None:
         """The first trade of a symbol of which none was known: it waits for `begin`."""
         self.counts = True
-        self._start_s, self._start = deadline_s, number
-        self._leap(number)
+        self._start_s, self.start, self.start_ms = deadline_s, trade.trade_id, trade.timestamp
+        self._leap(trade.trade_id)
+
+    def starts_by(self, now_s: float) -> bool:
+        """Whether the first trades have gone by a time, or go then, before it is known what the record begins with."""
+        if self.begun or self.forgone or self.edge is not None or not self.start:
+            return False
+        return self._start_s is None or self._start_s <= now_s
+
+    def _confirms(self, number: int) -> bool:
+        """Whether an id that is too far ahead is the second one there."""
+        far, self._far = self._far, number
+        if far is not None and 0 < number - far <= _NEAR:
+            return True
+        self.strays += 1
+        return False
 
     def _leap(self, number: int) -> None:
         """What lies between the newest known id and this one was perhaps published long ago: it is not asked for."""
@@ -256,19 +269,13 @@ class Account:
 
     def _give_up(self, span: Span) -> None:
         span.deadline_s = PASSED
-        place = bisect_right(self.gone, span.first, key=_first)
+        place = bisect_right(self.gone, span.first, key=by_first)
         self.gone.insert(place, span)
-        for at in range(len(self.gone) - 1 if len(self.gone) > RANGES else 0):
-            lower, higher = self.gone[at : at + 2]
-            between = bisect_right(self.holes, higher.first, key=_first) - bisect_right(
-                self.holes, lower.last, key=_first
-            )
-            if not between:
-                self.gone[at : at + 2] = [Span(lower.first, higher.last, reported=lower.reported and higher.reported)]
-                return
+        if len(self.gone) > RANGES:
+            join_lowest(self.gone, self.holes)
 
     def _insert(self, span: Span, deadline_s: float) -> None:
-        place = bisect_right(self.holes, span.first, key=_first)
+        place = bisect_right(self.holes, span.first, key=by_first)
         span.deadline_s = PASSED if place < self._gate() else deadline_s
         self.holes.insert(place, span)
 
@@ -287,4 +294,4 @@ class Account:
 
     def _gate(self) -> int:
         """Place of the lowest hole whose deadline has not passed."""
-        return bisect_right(self.holes, PASSED, key=_deadline)
+        return bisect_right(self.holes, PASSED, key=by_deadline)

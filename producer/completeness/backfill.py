@@ -2,7 +2,9 @@
 
 Requests go out for the shortest holes first, for newer trades wait for them; now and then for the oldest. A long hole
 is fetched page by page, and each page is handed on at once. No error drops a hole: it is asked for again. Only ids
-that the exchange answers for, and does not give, in four answers over ten seconds, are lost, and reported as such.
+that the exchange answers for, and does not give, in four answers over ten seconds, are lost, and reported as such. Such
+an answer counts only where its history has come so far that newer trades are in it: REST may lag behind the stream. And
+ids whose rows are there but are no valid trades stay open: perhaps it is our clock that is wrong.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Never
 
-from market.gap import Gap
+from market.gap import EDGE
 from market.trade import TRADE_ID_LIMIT, Trade
 from producer.completeness.beginning import ExchangeClock, NoBeginningError, beginning
+from producer.completeness.edges import Edges
+from producer.completeness.ids import Ids, Range
+from producer.completeness.misfits import is_from, misfits_of, passed_over
 from producer.completeness.plan import Part, Plan
 from producer.completeness.sequence import Hole, Sequences
 from producer.exchanges.history import Page, Request
@@ -37,11 +42,12 @@ REFUSED_S = 60.0
 
 MISSED = "trades were missed"
 NOT_SERVED = "the exchange no longer serves these trades"
-STOPPED = "the producer was stopped for longer than RESUME_WINDOW"
+TOO_MANY = "more trades are missing than are back-filled"
+LIMIT = 1_000_000
+"""Trades of one hole that are back-filled at most, the newest ones: Binance gives so many in five minutes."""
+REJECTED = "the exchange gives no valid trades for them"
+FAR = "an id far ahead of all others is not believed, and its trade dropped"
 RENUMBERED = "the exchange has begun to count its trades anew"
-OTHER_COUNT = "trade of another count"
-"""What a trade is passed over as whose time does not fit between those of its neighbours."""
-_MISFIT_MS = 10_000
 
 
 class Backfill:
@@ -56,19 +62,20 @@ class Backfill:
         *,
         deliver: Callable[[Sequence[Outcome]], Awaitable[None]],
         release: Callable[[Sequence[Trade]], Awaitable[None]],
-        report: Callable[[Gap], None],
+        tell: Callable[[Hole, str, str], None],
         safe: Callable[[], Awaitable[None]] | None = None,
         cause_of: Callable[[Hole], str] = lambda hole: MISSED,
-        tolerance_ms: int = 2_000,
+        latest_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000 + 2_000,
         pauses_s: Sequence[float] = (0.5, 2.0, 8.0),
     ) -> None:
         """`products`: the exchange's names, by symbol; holes of other symbols are left alone.
 
         deliver: counts what a page held and puts its trades into the sequences, and publishes what these let go.
         release: publishes trades that the sequences let go. Both do so before they wait for anything, or what is let
-        go later would overtake them. report: publishes a gap record.
+        go later would overtake them. tell: publishes a hole's gap record, of a status and with a cause.
         safe: returns when what was published before is safe, which a `filled` record has to wait for.
         cause_of: why a hole came to be that is to be reported as open.
+        latest_ms: the latest time that a trade may bear now.
         pauses_s: before ids that the exchange did not give are asked for again; REST may lag behind the stream.
         """
         self._venue = venue
@@ -77,14 +84,16 @@ class Backfill:
         self._sequences = sequences
         self._deliver = deliver
         self._release = release
-        self._report = report
+        self._tell = tell
         self._safe = safe
         self._cause_of = cause_of
-        self._tolerance_ms = tolerance_ms
+        self._latest_ms = latest_ms
         self._plan = Plan(pauses_s)
         self._clock = ExchangeClock(venue, self._answered)
-        self._edges: dict[str, str] = {}
-        self._restarts = 0
+        self._edges = Edges(sequences, tell, cause_of)
+        self._counts = (0, 0)  # new counts and unbelievable ids, as far as told
+        self._newest: dict[str, int] = {}  # how far the exchange's history has been seen to reach
+        self._unread: dict[str, Ids] = {}  # ids told as rejected
         self._delays = delays(venue.protocol.patience)
         self._quiet_until_s = float("-inf")
 
@@ -94,12 +103,11 @@ class Backfill:
         telling = asyncio.create_task(self._tell_filled())
         try:
             while True:
-                self._tell()
+                self._tell_news()
                 now_s = time.monotonic()
-                if now_s >= self._quiet_until_s:
-                    busy = set(fetches.values())
-                    ripe = [hole for hole in self._sequences.ripe(now_s) if hole.symbol in self._products]
-                    for symbol, parts in self._plan.next(ripe, busy, AT_ONCE - len(fetches), now_s):
+                if now_s >= self._quiet_until_s and len(fetches) < AT_ONCE:
+                    ripe = await self._ripe(now_s)
+                    for symbol, parts in self._plan.next(ripe, set(fetches.values()), AT_ONCE - len(fetches), now_s):
                         fetches[asyncio.create_task(self._fetch(symbol, parts))] = symbol
                 done, _ = await asyncio.wait([telling, *fetches], timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -116,21 +124,24 @@ class Backfill:
         Where other symbols have a past, with the first one that is younger than that. Where the beginning cannot be
         had, a gap record marks the edge: the one id before the first trade, as lost.
         """
-        since_ms = self._sequences.whole_until_ms
+        times_ms = (self._sequences.whole_until_ms, self._sequences.since_ms.get(symbol))
+        since_ms = min((time_ms for time_ms in times_ms if time_ms is not None), default=None)
         try:
             found = await beginning(
-                self._venue, self._products[symbol], self._answered, self._clock, since_ms, self._latest_ms()
+                self._venue, self._products[symbol], self._answered, self._clock, since_ms, self._latest_ms
             )
         except (FeedRefusedError, NoBeginningError, RestRefusedError, ValueError) as error:
             log.warning("%s: the record of %s begins with its first trade: %s", self._venue.exchange, symbol, error)
-            self._edges[symbol] = f"the record begins here: {error}"
+            self._edges.forgo(symbol, f"{EDGE}: {error}")
             return
         if found is None:
+            self._sequences.forgo(symbol)
             return
-        self._mark_stop(symbol, found.first)
-        await self._release(self._sequences.begin(symbol, found.first, time.monotonic()))
+        freed = self._sequences.begin(symbol, found.first, time.monotonic())
+        self._edges.settle(symbol, found.first)
+        await self._release(freed)
         for outcomes in found.pages:
-            await self._deliver([outcome for outcome in outcomes if _is_from(found.first, outcome)])
+            await self._deliver([outcome for outcome in outcomes if is_from(found.first, outcome)])
 
     async def probe(self, symbol: str) -> bool:
         """Ask the exchange for its newest trade of a symbol. True: it has more than we have heard of, and that is now
@@ -151,8 +162,7 @@ class Backfill:
         return True
 
     def _has(self, symbol: str, newest: int) -> bool:
-        last = self._sequences.last(symbol)
-        return last is None or newest <= last
+        return (last := self._sequences.last(symbol)) is None or newest <= last
 
     async def _answered(self, request: Request) -> Any:
         """The answer to a request, which is repeated while it fails for a while."""
@@ -173,15 +183,27 @@ class Backfill:
         except FeedRefusedError as error:
             self._rest_a_while(REFUSED_S, error)
         except RestRefusedError as error:
-            await self._lacking(symbol, parts, parts[0].first, parts[-1].last, f"the exchange refuses them: {error}")
+            for lower, upper in self._still_missing(symbol, parts, parts[0].first, parts[-1].last):
+                await self._doubt(symbol, lower, upper, f"the exchange refuses them: {error}")
         else:
             self._delays = delays(self._venue.protocol.patience)
-            misfits = _misfits(page, parts)
-            await self._deliver([_passed_over(outcome, misfits) for outcome in page.outcomes])
-            for part in parts:
-                if any(part.first <= number <= part.last for number in misfits):
-                    await self._lose(symbol, part.first, part.last, RENUMBERED)
-            await self._lacking(symbol, parts, page.first, page.last, NOT_SERVED)
+            misfits = misfits_of(page, parts)
+            await self._deliver([passed_over(outcome, misfits) for outcome in page.outcomes])
+            for first, last in Ids((number, number) for number in misfits).ranges():
+                await self._lose(symbol, first, last, RENUMBERED)
+            self._put_off_rejected(symbol, page)
+            await self._lacking(symbol, parts, page)
+
+    async def _ripe(self, now_s: float) -> list[Hole]:
+        """The holes to ask for; of an endless one, its newest part."""
+        ripe = []
+        for hole in self._sequences.ripe(now_s):
+            if hole.symbol in self._products:
+                first = max(hole.first, hole.last - LIMIT + 1)
+                if first > hole.first:
+                    await self._lose(hole.symbol, hole.first, first - 1, f"{TOO_MANY}, {LIMIT:,}")
+                ripe.append(hole._replace(first=first))
+        return ripe
 
     def _rest_a_while(self, pause_s: float, error: Exception) -> None:
         now_s = time.monotonic()
@@ -195,46 +217,75 @@ class Backfill:
         answer = await self._rest.get(request.path, weight=request.weight)
         return history.read(answer, self._venue.exchange, product, first, last, self._latest_ms())
 
-    async def _lacking(self, symbol: str, parts: Sequence[Part], first: int, last: int, cause: str) -> None:
-        """The exchange has answered for first..last: what is still missing of the parts in there it did not give."""
-        now_s = time.monotonic()
-        for hole in self._sequences.missing(symbol):
-            for part in parts:
-                lower, upper = max(hole.first, part.first, first), min(hole.last, part.last, last)
-                if lower <= upper and not self._plan.put_off(symbol, lower, upper, now_s):
-                    await self._lose(symbol, lower, upper, cause)
+    async def _lacking(self, symbol: str, parts: Sequence[Part], page: Page) -> None:
+        """The exchange has answered: what is still missing of the parts it did not give, or not yet."""
+        rejected = [(number, number) for number, _ in page.rejected]
+        known = self._newest[symbol] = max(self._newest.get(symbol, -1), page.newest)
+        missing = self._still_missing(symbol, parts, page.first, page.last)
+        if missing and missing[-1][1] > known:
+            known = self._newest[symbol] = max(known, await self._newest_id(symbol))
+            missing = self._still_missing(symbol, parts, page.first, page.last)
+        for lower, upper in Ids(missing).without(rejected).ranges():
+            if upper > known:
+                self._plan.put_off(symbol, max(lower, known + 1), upper, time.monotonic(), counts=False)
+            if lower <= known:
+                await self._doubt(symbol, lower, min(upper, known), NOT_SERVED)
+
+    def _put_off_rejected(self, symbol: str, page: Page) -> None:
+        """What is there, but is no valid trade, may be one by another clock, or when it is asked for again."""
+        told = self._unread.setdefault(symbol, Ids())
+        missing = Ids((hole.first, hole.last) for hole in self._sequences.missing(symbol))
+        for reason in dict.fromkeys(reason for _, reason in page.rejected):
+            ids = Ids((number, number) for number, why in page.rejected if why == reason and number in missing)
+            for first, last in ids.ranges():
+                self._plan.put_off(symbol, first, last, time.monotonic(), counts=False)
+            for first, last in ids.without(told.ranges()).ranges():
+                for hole in self._sequences.report(symbol, first, last):
+                    self._tell(hole, "open", f"{REJECTED}: {reason}")
+                told.include(first, last)
+        self._unread[symbol] = Ids(found for span in missing.ranges() for found in told.within(*span))
+
+    async def _newest_id(self, symbol: str) -> int:
+        """The id of the exchange's newest trade, as its history knows it; -1 where that cannot be had now."""
+        history = self._venue.protocol.history
+        request = history.newest(self._products[symbol])
+        try:
+            newest = history.newest_of(await self._rest.get(request.path, weight=request.weight))
+        except (RestError, RestRefusedError, FeedRefusedError) as error:
+            log.info("%s: the newest trade of %s cannot be asked for: %s", self._venue.exchange, symbol, error)
+            return -1
+        return newest[0] if newest and newest[0] < TRADE_ID_LIMIT else -1
+
+    def _still_missing(self, symbol: str, parts: Sequence[Part], first: int, last: int) -> list[Range]:
+        """What is missing of first..last, as far as it was asked for, ascending."""
+        missing = Ids((hole.first, hole.last) for hole in self._sequences.missing(symbol))
+        asked = ((max(part.first, first), min(part.last, last)) for part in parts)
+        return [found for lower, upper in asked if lower <= upper for found in missing.within(lower, upper)]
+
+    async def _doubt(self, symbol: str, first: int, last: int, cause: str) -> None:
+        if not self._plan.put_off(symbol, first, last, time.monotonic()):
+            await self._lose(symbol, first, last, cause)
 
     async def _lose(self, symbol: str, first: int, last: int, cause: str) -> None:
         for hole in self._sequences.missing(symbol):
             if hole.first <= last and hole.last >= first:
                 lost = hole._replace(first=max(hole.first, first), last=min(hole.last, last))
-                self._report_gap(lost, "lost", cause)
+                self._tell(lost, "lost", cause)
         await self._release(self._sequences.lose(symbol, first, last))
 
-    def _tell(self) -> None:
+    def _tell_news(self) -> None:
         """Report what nobody waits for any more."""
-        for hole in self._sequences.late(time.monotonic()):
-            self._report_gap(hole, "open", self._cause_of(hole))
+        now_s = time.monotonic()
+        for hole in self._sequences.late(now_s):
+            self._tell(hole, "open", self._cause_of(hole))
+        self._edges.tell_news(now_s)
         for hole in self._sequences.given_up():
-            self._report_gap(hole, "lost", RENUMBERED)
-        if self._restarts != self._sequences.restarts:
-            self._restarts = self._sequences.restarts
-            log.warning("%s: %s (%d times so far)", self._venue.exchange, RENUMBERED, self._restarts)
-        for symbol, cause in list(self._edges.items()):
-            first = self._sequences.first(symbol)
-            if first is not None:
-                del self._edges[symbol]
-                if not self._mark_stop(symbol, first) and first > 0:
-                    self._report_gap(Hole(symbol, first - 1, first - 1), "lost", cause)
-
-    def _mark_stop(self, symbol: str, first: int) -> bool:
-        """Report what lies between the old record, if there is one too old to go on with, and the new one."""
-        ended = self._sequences.ended.pop(symbol, first)
-        if ended >= first:
-            return False
-        if ended + 1 < first:
-            self._report_gap(Hole(symbol, ended + 1, first - 1), "lost", STOPPED)
-        return True
+            self._tell(hole, "lost", RENUMBERED)
+        known, self._counts = self._counts, (self._sequences.restarts, self._sequences.strays)
+        for what, before, count in zip((RENUMBERED, FAR), known, self._counts, strict=True):
+            if count != before:
+                self._newest.clear()
+                log.warning("%s: %s (%d times so far)", self._venue.exchange, what, count)
 
     async def _tell_filled(self) -> Never:
         """Report as filled what is, once it is safe: after a crash in between it would be missed by nobody."""
@@ -246,51 +297,4 @@ class Backfill:
                 if self._safe:
                     await self._safe()
                 for hole in filled:
-                    self._report_gap(hole, "filled", "back-filled")
-
-    def _report_gap(self, hole: Hole, status: str, cause: str) -> None:
-        level = logging.WARNING if status == "lost" else logging.INFO
-        log.log(
-            level, "%s %s: ids %d to %d %s: %s", self._venue.exchange, hole.symbol, hole.first, hole.last, status, cause
-        )
-        self._report(
-            Gap(
-                self._venue.exchange,
-                hole.symbol,
-                hole.first,
-                hole.last,
-                status,
-                cause,
-                time.time_ns() // 1_000_000,
-                hole.after_ms,
-                hole.before_ms,
-            )
-        )
-
-    def _latest_ms(self) -> int:
-        return time.time_ns() // 1_000_000 + self._tolerance_ms
-
-
-def _is_from(first: int, outcome: Outcome) -> bool:
-    """Whether an outcome is not a trade from before the beginning."""
-    return not outcome.trades or outcome.trades[0].trade_id >= first
-
-
-def _misfits(page: Page, parts: Iterable[Part]) -> set[int]:
-    """The ids of trades whose times do not fit between those that are known around their part."""
-    trades = [trade for outcome in page.outcomes for trade in outcome.trades]
-    return {
-        trade.trade_id
-        for part in parts
-        for trade in trades
-        if part.first <= trade.trade_id <= part.last
-        and (
-            (part.after_ms is not None and trade.timestamp < part.after_ms - _MISFIT_MS)
-            or (part.before_ms is not None and trade.timestamp > part.before_ms + _MISFIT_MS)
-        )
-    }
-
-
-def _passed_over(outcome: Outcome, misfits: set[int]) -> Outcome:
-    is_misfit = bool(outcome.trades) and outcome.trades[0].trade_id in misfits
-    return Outcome(passed_over=OTHER_COUNT) if is_misfit else outcome
+                    self._tell(hole, "filled", "back-filled")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from producer.exchanges.history import Request
 from producer.exchanges.outcome import Outcome
 from producer.exchanges.venues import Venue
+from producer.feeds.watch import Skew
 
 MINUTE_MS = 60_000
 PAGE = 1_000
@@ -39,25 +40,26 @@ class ExchangeClock:
     def __init__(self, venue: Venue, ask: Ask) -> None:
         self._clock = venue.protocol.clock
         self._ask = ask
-        self._answer: tuple[int, float] | None = None
+        self._skew = Skew()
+        self._asked_s = float("-inf")
 
     async def now_ms(self) -> int:
         """Milliseconds since the epoch; by our clock, where the exchange tells its time in frames alone."""
         if self._clock is None:
             return time.time_ns() // 1_000_000
-        now_s = time.monotonic()
-        if self._answer is None or now_s - self._answer[1] > _CLOCK_AGE_S:
+        sent_s = time.monotonic()
+        if sent_s - self._asked_s > _CLOCK_AGE_S:
             content = await self._ask(Request(self._clock.path, 1))
             try:
-                self._answer = self._clock.time_ms_of(content), time.monotonic()
+                self._skew.add(sent_s, time.monotonic(), self._clock.time_ms_of(content))
             except (LookupError, TypeError) as error:
                 raise NoBeginningError(f"the exchange does not tell its time: {content!r:.100}") from error
-        told_ms, told_s = self._answer
-        return told_ms + int((time.monotonic() - told_s) * 1000)
+            self._asked_s = sent_s
+        return int(self._skew.time_ms(time.monotonic()) or 0)
 
 
 async def beginning(
-    venue: Venue, product: str, ask: Ask, clock: ExchangeClock, since_ms: int | None, latest_ms: int
+    venue: Venue, product: str, ask: Ask, clock: ExchangeClock, since_ms: int | None, latest_ms: Callable[[], int]
 ) -> Beginning | None:
     """The first trade at or after a time, or else of the exchange's current minute; None: there never was a trade.
 
@@ -79,17 +81,21 @@ async def beginning(
     return await _paged_back(venue, product, ask, newest_id, since_ms, latest_ms)
 
 
-async def _paged_back(venue: Venue, product: str, ask: Ask, newest: int, since_ms: int, latest_ms: int) -> Beginning:
+async def _paged_back(
+    venue: Venue, product: str, ask: Ask, newest: int, since_ms: int, latest_ms: Callable[[], int]
+) -> Beginning:
     history = venue.protocol.history
     first, last, pages = newest + 1, newest, list[tuple[Outcome, ...]]()
     for _ in range(PAGES):
         lowest = max(last - PAGE + 1, 0)
         answer = await ask(history.page(product, lowest, last))
-        page = history.read(answer, venue.exchange, product, lowest, last, latest_ms)
+        page = history.read(answer, venue.exchange, product, lowest, last, latest_ms())
         trades = [trade for outcome in page.outcomes for trade in outcome.trades]
         pages.insert(0, page.outcomes)
-        first = min([first, *(trade.trade_id for trade in trades if trade.timestamp >= since_ms)])
-        if not trades or first > page.first or page.first == 0:
+        young = [trade.trade_id for trade in trades if trade.timestamp >= since_ms]
+        unread = [number for number, _ in page.rejected]  # perhaps young: to ask for it once more is the safe side
+        first = min([first, *young, *unread])
+        if not (trades or unread) or first > page.first or page.first == 0:
             return Beginning(first, pages)
         last = page.first - 1
     raise NoBeginningError(f"the exchange has made more than {PAGES * PAGE} trades since")

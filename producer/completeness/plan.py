@@ -11,6 +11,7 @@ from producer.completeness.ids import Ids
 from producer.completeness.sequence import Hole
 
 _OLDEST_EVERY = 4
+_LONGEST_S = 300.0
 
 
 class Part(NamedTuple):
@@ -29,6 +30,8 @@ class _Doubt(NamedTuple):
     first: int
     last: int
     answers: int
+    """How many answers count towards giving them up."""
+    tries: int
     again_s: float
 
 
@@ -60,14 +63,21 @@ class Plan:
             symbol, chosen = min(candidates, key=_age if self._turns % _OLDEST_EVERY == 0 else _length)
             yield symbol, _page_of(chosen, open_.pop(symbol))
 
-    def put_off(self, symbol: str, first: int, last: int, now_s: float) -> bool:
-        """The exchange did not give these ids: ask again later, True; or it has been asked often enough, False."""
+    def put_off(self, symbol: str, first: int, last: int, now_s: float, *, counts: bool = True) -> bool:
+        """The exchange did not give these ids: ask again later, True; or it has been asked often enough, False.
+
+        An answer that does not say that they are gone does not count; after many the pauses grow to minutes.
+        """
         doubts = self._doubts.setdefault(symbol, [])
-        answers = 1 + max((doubt.answers for doubt in doubts if _touches(doubt, first, last)), default=0)
+        same = [doubt for doubt in doubts if _touches(doubt, first, last)]
+        answers = counts + max((doubt.answers for doubt in same), default=0)
+        tries = 1 + max((doubt.tries for doubt in same), default=0)
         doubts[:] = [rest for doubt in doubts for rest in _without(doubt, first, last)]
         if answers > len(self._pauses_s):
             return False
-        doubts.append(_Doubt(first, last, answers, now_s + self._pauses_s[answers - 1]))
+        beyond = max(tries - len(self._pauses_s), 0)
+        pause_s = min(self._pauses_s[min(tries, len(self._pauses_s)) - 1] * 2.0 ** min(beyond, 30), _LONGEST_S)
+        doubts.append(_Doubt(first, last, answers, tries, now_s + pause_s))
         return True
 
     def _parts(self, symbol: str, holes: Sequence[Hole], now_s: float) -> list[Part]:

@@ -38,12 +38,13 @@ def tail(
     """Read the newest records of both topics, up to their ends at this moment. Blocks: for a thread of its own.
 
     Of the trades topic, `window_ms` back from its newest record, and `records` at most, of each partition in
-    proportion. `exchanges`: which are wanted, for the log. Raises `ResumeError`.
+    proportion. Where one of `exchanges` is not in there, for others are busier, the records before are searched for it
+    too, page by page, up to that window. Raises `ResumeError`.
     """
     for attempt in range(1, _ATTEMPTS + 1):
         started_s = time.monotonic()
         try:
-            found = _tail(bootstrap, topic, gaps_topic, window_ms, records)
+            found = _tail(bootstrap, topic, gaps_topic, window_ms, records, exchanges)
             break
         except KafkaError as error:
             if attempt == _ATTEMPTS:
@@ -63,7 +64,9 @@ def tail(
     return found
 
 
-def _tail(bootstrap: str, topic: str, gaps_topic: str, window_ms: int, records: int) -> Tail:
+def _tail(
+    bootstrap: str, topic: str, gaps_topic: str, window_ms: int, records: int, exchanges: Collection[str]
+) -> Tail:
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap.split(","),
         client_id="producer-resume",
@@ -75,14 +78,20 @@ def _tail(bootstrap: str, topic: str, gaps_topic: str, window_ms: int, records: 
         max_partition_fetch_bytes=8 * 2**20,
     )
     try:
-        found = Tail(window_ms=window_ms, now_ms=time.time_ns() // 1_000_000)
+        found = Tail(window_ms=window_ms)
         ends = _ends(consumer, topic)
         if not ends:
             raise ResumeError(
                 f"there is no topic {topic} at {bootstrap}; create it: python -m producer --create-topics"
             )
-        for record in _records(consumer, _starts(consumer, ends, window_ms, records), ends):
+        lowest = _starts(consumer, ends, window_ms)
+        starts = _newest(ends, lowest, records)
+        for record in _records(consumer, starts, ends):
             found.add_record(record.value, record.timestamp)
+        while (absent := [name for name in exchanges if not found.knows(name)]) and starts != lowest:
+            starts, pages_end = _newest(starts, lowest, records), starts
+            for record in _records(consumer, starts, pages_end):
+                found.add_record(record.value, record.timestamp, only=absent)
         ends = _ends(consumer, gaps_topic)
         if not ends:
             log.warning("there is no topic %s; create it: python -m producer --create-topics", gaps_topic)
@@ -101,25 +110,27 @@ def _ends(consumer: KafkaConsumer, topic: str) -> Offsets:
     return ends
 
 
-def _starts(consumer: KafkaConsumer, ends: Offsets, window_ms: int, records: int) -> Offsets:
-    """Where each partition's part of the tail begins."""
+def _starts(consumer: KafkaConsumer, ends: Offsets, window_ms: int) -> Offsets:
+    """Where the window begins in each partition."""
     lowest: Offsets = consumer.beginning_offsets(list(ends))
     last = {partition: max(lowest[partition], end - 1) for partition, end in ends.items()}
     newest_ms = max((record.timestamp for record in _records(consumer, last, ends)), default=None)
     if newest_ms is None:
         return ends
     found = consumer.offsets_for_times({partition: max(newest_ms - window_ms, 0) for partition in ends})
-    return _newest(
-        ends, {partition: ends[partition] if at is None else at.offset for partition, at in found.items()}, records
-    )
+    # a time found may lie behind the ends: a twin goes on writing
+    return {
+        partition: ends[partition] if at is None else min(at.offset, ends[partition]) for partition, at in found.items()
+    }
 
 
 def _newest(ends: Offsets, starts: Offsets, records: int) -> Offsets:
     """Later starts, so that no more than so many records are left: of each partition in proportion, the newest."""
     counts = {partition: max(end - starts[partition], 0) for partition, end in ends.items()}
     total = sum(counts.values())
-    share = min(1.0, records / total) if total else 1.0
-    return {partition: ends[partition] - int(count * share) for partition, count in counts.items()}
+    if total <= records:
+        return {partition: ends[partition] - count for partition, count in counts.items()}
+    return {partition: ends[partition] + -count * records // total for partition, count in counts.items()}
 
 
 def _records(consumer: KafkaConsumer, starts: Offsets, ends: Offsets) -> Iterator[Any]:

@@ -12,8 +12,9 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from market.trade import Trade
-from producer.completeness.account import PASSED, Account, Span
+from producer.completeness.account import JUMP, Account
 from producer.completeness.ids import Range
+from producer.completeness.spans import PASSED, Span
 
 
 class Hole(NamedTuple):
@@ -41,8 +42,10 @@ class Sequences:
         """Trades that had come before."""
         self.whole_until_ms: int | None = None
         """A time up to which the topic holds every trade of the exchange, also of symbols not known here."""
-        self.ended: dict[str, int] = {}
-        """Symbols whose record ended so long ago with this id that it begins anew."""
+        self.past_unknown: str | None = None
+        """Why nothing is known of the time before this start, although others have published then."""
+        self.since_ms: dict[str, int] = {}
+        """Symbols whose beginning was not known when the last run ended: a time at which their record may begin."""
         self._wait_s = wait_s
         self._grace_s = grace_s
         self._waiting_limit = waiting_limit
@@ -57,6 +60,11 @@ class Sequences:
         """How often an exchange has begun to count a symbol's trades anew."""
         return sum(account.restarts for account in self._accounts.values())
 
+    @property
+    def strays(self) -> int:
+        """Trades whose id was too far ahead to be believed; they are counted as duplicates."""
+        return sum(account.strays for account in self._accounts.values())
+
     def resume(
         self,
         symbol: str,
@@ -66,19 +74,23 @@ class Sequences:
         open_: Sequence[Hole] = (),
         since: int | None = None,
         newest_ms: int = 0,
+        filled: Sequence[Range] = (),
+        edge: int | None = None,
     ) -> None:
         """Begin a symbol with what the topics say, before its first trade.
 
         seen: ids that the topic holds. gone: ids reported as lost. open_: ids reported as open, which are missing.
         since: the id from which on `seen` is whole, so that the ids between its ranges are missing; what lies below
         is unknown, and not asked for. Without it, the lowest of `seen`; above all of them: nothing is known but what
-        is open. newest_ms: the time of the newest trade in the topic; 0: not known.
+        is open. newest_ms: the time of the newest trade in the topic; 0: not known. filled: what was reported as open
+        or lost, and is there all the same. edge: what lies below this id, and it, may be missing; `begin` will tell.
         """
         if since is None:
             since = min((first for first, _ in seen), default=2**63)
         account = self._accounts[symbol] = Account()
         told = [Span(hole.first, hole.last, PASSED, PASSED, True, hole.after_ms, hole.before_ms) for hole in open_]
-        account.restore(seen, gone, told, since, newest_ms)
+        account.restore(seen, gone, told, since, newest_ms, edge)
+        account.filled = list(filled)
         account.release()
 
     def take(self, trade: Trade, now_s: float) -> list[Trade]:
@@ -101,7 +113,7 @@ class Sequences:
     def bound(self, symbol: str, newest: int, now_s: float) -> None:
         """The exchange says that it has counted so far: what we have less is missing."""
         account = self._accounts.get(symbol)
-        if account is not None and account.counts and newest > account.last:
+        if account is not None and account.counts and account.last < newest <= account.last + JUMP:
             account.open(newest, now_s, now_s + self._wait_s)
             account.flows = False
             self._time(symbol, account)
@@ -115,6 +127,33 @@ class Sequences:
         account.pass_until(now_s)
         account.begin(first)
         return self._settled(symbol, account)
+
+    def forgo(self, symbol: str) -> None:
+        """Nobody will ever know with which id the record of a symbol begins, or there is none before its first."""
+        self._accounts.setdefault(symbol, Account()).forgone = True
+
+    def edges(self, now_s: float) -> list[Hole]:
+        """The id before the first trade of each record whose first trades go out soon, before its beginning is known.
+
+        Each once, to be reported as open, while those still wait: after a crash nothing else would tell that there
+        was a question.
+        """
+        found = []
+        for symbol, account in self._accounts.items():
+            if account.starts_by(now_s + self._wait_s / 2):
+                account.edge = (account.start or 0) - 1
+                found.append(Hole(symbol, account.edge, account.edge, None, account.start_ms))
+        return found
+
+    def edge(self, symbol: str) -> int | None:
+        """The id that `edges` has told of a symbol, in this run or, unsettled, in the last one."""
+        account = self._accounts.get(symbol)
+        return account.edge if account else None
+
+    def report(self, symbol: str, first: int, last: int) -> list[Hole]:
+        """What is missing of these ids; it counts as reported from now on."""
+        account = self._accounts.get(symbol)
+        return [_hole(symbol, span) for span in account.report(first, last)] if account else []
 
     def lose(self, symbol: str, first: int, last: int) -> list[Trade]:
         """What is missing of these ids is not to be had: nothing waits for it any more. Should it come, it goes."""
@@ -190,6 +229,25 @@ class Sequences:
         """The lowest id that is known of; None: there is none."""
         account = self._accounts.get(symbol)
         return account.first if account and account.first <= account.last else None
+
+    def start(self, symbol: str) -> int | None:
+        """The first id of a record that has begun in this run; None: it has not."""
+        account = self._accounts.get(symbol)
+        if account is None:
+            return None
+        return account.start if account.edge is None else account.edge + 1
+
+    def has_begun(self, symbol: str) -> bool:
+        """Whether it is known with which id the record of a symbol begins."""
+        account = self._accounts.get(symbol)
+        return account is not None and account.begun
+
+    def lacks(self, symbol: str, first: int, last: int) -> bool:
+        """Whether any of these ids is not published, as far as is known."""
+        account = self._accounts.get(symbol)
+        if account is None or first < account.first or last > account.last:
+            return True
+        return any(span.first <= last and first <= span.last for span in [*account.holes, *account.gone])
 
     def last(self, symbol: str) -> int | None:
         """The id after which the next is expected; None: nobody knows."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from market.gap import Gap, read_gap
+from market.gap import EDGE, Gap, read_gap
 from market.trade import Rejected, Trade, read_record
 from producer.completeness.account import RENUMBERED_MS
 from producer.completeness.ids import Ids, Range, SeenIds
@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _SIMULATED = "sim-"
 """Simulated exchanges are never replayed, and their clock may show any year."""
 _ANY_TIME_MS = 2**60  # what stands in the topic was published, be its time ever so late
+_MINUTE_MS = 60_000
+_ON_ITS_WAY_MS = 10_000
+"""A trade may be so much older than its record in Kafka: it was on its way, or waited for others."""
 
 
 class Known(NamedTuple):
@@ -36,6 +39,10 @@ class Known(NamedTuple):
     newest_ms: int
     last: int | None
     """The newest id in the tail."""
+    filled: list[Range]
+    """Ids in the tail that a gap record still tells as open or lost."""
+    edge: Gap | None
+    """The record that tells that the beginning was not known yet."""
 
 
 class _Seen:
@@ -64,13 +71,18 @@ class _Gaps:
 
     def __init__(self) -> None:
         self.open, self.ever_open, self.lost = Ids(), Ids(), Ids()
+        self.edge: Gap | None = None
         self._records: list[Gap] = []
 
     def add(self, gap: Gap) -> None:
         first, last = gap.first_trade_id, gap.last_trade_id
         self.open.exclude(first, last)
         self.lost.exclude(first, last)
-        if gap.status == "open":
+        if self.edge and first <= self.edge.first_trade_id <= last:
+            self.edge = None
+        if gap.status == "open" and gap.cause.startswith(EDGE):
+            self.edge = gap
+        elif gap.status == "open":
             self.open.include(first, last)
             self.ever_open.include(first, last)
             self._records.append(gap)
@@ -93,19 +105,20 @@ class _Gaps:
 class Tail:
     """What the topics say, by exchange and symbol."""
 
-    def __init__(self, *, window_ms: int, now_ms: int) -> None:
+    def __init__(self, *, window_ms: int) -> None:
         self.records = 0
         """Records of the trades topic that were read."""
         self._window_ms = window_ms
-        self._now_ms = now_ms
         self._seen: dict[str, dict[str, _Seen]] = defaultdict(lambda: defaultdict(_Seen))
         self._gaps: dict[str, dict[str, _Gaps]] = defaultdict(lambda: defaultdict(_Gaps))
         self._whole_until_ms: Counter[str] = Counter()
-        self._ended_ms: Counter[str] = Counter()
+        self._oldest_ms: dict[str, int] = {}
 
-    def add_record(self, value: bytes | None, kafka_time_ms: int) -> None:
-        """One record of the trades topic, in the order of its partition."""
+    def add_record(self, value: bytes | None, kafka_time_ms: int, only: Collection[str] | None = None) -> None:
+        """One record of the trades topic, in the order of its partition; `only`: the exchanges that it counts for."""
         self.records += 1
+        if only is not None and not any(exchange.encode() in (value or b"") for exchange in only):
+            return
         for element in read_record(value, kafka_time_ms, _ANY_TIME_MS):
             if isinstance(element, Rejected):
                 continue
@@ -113,7 +126,9 @@ class Tail:
             exchange = element.exchange
             if time_ms < kafka_time_ms - self._window_ms and not exchange.startswith(_SIMULATED):
                 continue  # replayed: it says nothing of where the exchange stands
-            self._ended_ms[exchange] = max(self._ended_ms[exchange], kafka_time_ms)
+            if only is not None and exchange not in only:
+                continue
+            self._oldest_ms[exchange] = min(self._oldest_ms.get(exchange, kafka_time_ms), kafka_time_ms)
             if isinstance(element, Trade):
                 self._seen[exchange][element.symbol].add(element)
             else:  # a replay's last heartbeat lies ahead of its time
@@ -127,24 +142,37 @@ class Tail:
         else:
             self._gaps[gap.exchange][gap.symbol].add(gap)
 
+    def knows(self, exchange: str) -> bool:
+        """Whether anything of an exchange was in what was read."""
+        return exchange in self._oldest_ms
+
     def restore(self, exchange: str, sequences: Sequences) -> None:
         """Let the sequences of an exchange, which are new, go on where the topic ends.
 
-        An exchange whose last record is older than the window is begun anew: what came since is not asked for, but
-        reported as lost once it is known where the record goes on.
+        However long ago that was: the exchange is asked for all that it has made since. A symbol that is not in what
+        was read goes on from the newest heartbeat. Where there is none, it goes on from the oldest record of the
+        exchange, some of its trades then a second time.
         """
-        is_recent = self._now_ms - self._ended_ms[exchange] <= self._window_ms
-        if is_recent and self._whole_until_ms[exchange]:
+        if self._whole_until_ms[exchange]:
             sequences.whole_until_ms = self._whole_until_ms[exchange]
+        elif self.knows(exchange):
+            sequences.whole_until_ms = self._oldest_ms[exchange] - _ON_ITS_WAY_MS
+        elif self.records:
+            sequences.past_unknown = f"{EDGE}: nothing of {exchange} is in the part of the topic that was read"
         for symbol in self._seen[exchange].keys() | self._gaps[exchange].keys():
             known = self.known(exchange, symbol)
-            if is_recent or known.last is None:
-                sequences.resume(
-                    symbol, known.seen, known.gone, open_=known.open_, since=known.since, newest_ms=known.newest_ms
-                )
-            else:
-                sequences.resume(symbol, [], open_=known.open_, newest_ms=known.newest_ms)
-                sequences.ended[symbol] = known.last
+            sequences.resume(
+                symbol,
+                known.seen,
+                known.gone,
+                open_=known.open_,
+                since=known.since,
+                newest_ms=known.newest_ms,
+                filled=known.filled,
+                edge=known.edge.first_trade_id if known.edge else None,
+            )
+            if known.edge and known.edge.before is not None:
+                sequences.since_ms[symbol] = known.edge.before // _MINUTE_MS * _MINUTE_MS
 
     def described(self, exchange: str) -> str:
         """How much is known of an exchange, in a few words."""
@@ -160,7 +188,8 @@ class Tail:
         lost = gaps.lost.without(seen).ranges()
         bounds = [*seen, *missing]
         if not bounds:
-            return Known([], [], [], 0, 0, None)
+            return Known([], [], [], 0, 0, None, [], gaps.edge)
+        untold = Ids([*gaps.open.ranges(), *gaps.lost.ranges()])
         lowest, highest = min(bounds)[0], max(last for _, last in bounds)
         return Known(
             seen,
@@ -169,4 +198,6 @@ class Tail:
             live[0][0] if live else highest + 1,
             trades.newest_ms,
             trades.last if live else None,
+            [found for first, last in seen for found in untold.within(first, last)],
+            gaps.edge,
         )

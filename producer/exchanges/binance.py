@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from market.trade import Reason, Trade
 from producer.exchanges.fast import binance_trade
-from producer.exchanges.history import History, Page, Request, asked_for, rows_of
+from producer.exchanges.history import History, Page, Request, page_of, rows_of
 from producer.exchanges.outcome import (
     NOT_A_TIME,
     UNKNOWN,
@@ -129,11 +129,12 @@ def read_page(answer: Any, exchange: str, product: str, first: int, last: int, l
     page may hold fewer rows than we asked for, and then speaks up to its last one; an empty one says that none is left.
     """
     rows = rows_of(answer)
-    outcomes = tuple(asked_for(outcome_of_trade(row, exchange, product, latest_ms), first, last) for row in rows)
-    numbers = [number for row in rows if isinstance(row, dict) and (number := integer(row.get("id"))) >= first]
+    outcomes = [outcome_of_trade(row, exchange, product, latest_ms) for row in rows]
+    ids = [integer(row.get("id")) if isinstance(row, dict) else -1 for row in rows]
+    end = last
     if rows:  # not one that can be read: all that such a page can have held is then counted as not there
-        last = min(last, max(numbers, default=first + _ROWS_PER_PAGE - 1))
-    return Page(outcomes, first, last)
+        end = min(last, max((number for number in ids if number >= first), default=first + _ROWS_PER_PAGE - 1))
+    return page_of(outcomes, ids, (first, end), first, last)
 
 
 def outcome_of_trade(row: Any, exchange: str, symbol: str, latest_ms: int) -> Outcome:

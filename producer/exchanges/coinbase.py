@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from market.trade import TRADE_ID_LIMIT, Reason, Trade, is_symbol
 from producer.exchanges.fast import coinbase_match
-from producer.exchanges.history import History, Page, Request, asked_for, rows_of
+from producer.exchanges.history import History, Page, Request, page_of, rows_of
 from producer.exchanges.outcome import (
     NOT_A_TIME,
     Message,
@@ -42,6 +42,7 @@ _TIME = re.compile(
     "([0-9]{4})-([0-9]{2})-([0-9]{2})T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:[.]([0-9]{1,9}))?(?:Z|[+]00:00)"
 )
 _PRODUCT = re.compile("(?<![A-Za-z0-9-])[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(?![A-Za-z0-9-])")
+_NO_PRODUCT = re.compile("invalid product|not a valid product", re.IGNORECASE)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _OTHER_KINDS = frozenset(
     {"subscriptions", "heartbeat", "ticker", "snapshot", "l2update", "received", "open", "done", "change", "activate"}
@@ -66,12 +67,17 @@ def outcome_of(message: Message, exchange: str, latest_ms: int) -> Outcome:
 
 
 def error_of(message: Message) -> Outcome:
-    """What the exchange complains of, and the product that it means, if it names one."""
-    match = _PRODUCT.search(text(message.get("reason"))) or _PRODUCT.search(text(message.get("message")))
+    """What the exchange complains of, and the product that it means, if it names one.
+
+    Older texts name none: `Invalid product ID provided`, as message or as reason.
+    """
+    told = text(message.get("reason")), text(message.get("message"))
+    match = _PRODUCT.search(told[0]) or _PRODUCT.search(told[1])
     return Outcome(
         passed_over="error",
         complaint=complaint_of(message, "message", "reason"),
         refused_product=match[0] if match else None,
+        refused_some=not match and any(_NO_PRODUCT.search(part) for part in told),
     )
 
 
@@ -119,12 +125,13 @@ def read_page(answer: Any, exchange: str, product: str, first: int, last: int, l
     Rows descend from the newest id below the cursor. A page may hold fewer rows than we asked for, and then speaks
     down to its last one; an empty one says that none is left.
     """
-    rows = rows_of(answer)
-    outcomes = (asked_for(outcome_of_trade(row, exchange, product, latest_ms), first, last) for row in reversed(rows))
-    ids = [integer(row.get("trade_id")) for row in rows if isinstance(row, dict)]
+    rows = rows_of(answer)[::-1]
+    outcomes = [outcome_of_trade(row, exchange, product, latest_ms) for row in rows]
+    ids = [integer(row.get("trade_id")) if isinstance(row, dict) else -1 for row in rows]
+    begin = first
     if rows:  # not one that can be read: all that such a page can have held is then counted as not there
-        first = max(first, min((number for number in ids if 0 <= number <= last), default=last - _ROWS_PER_PAGE + 1))
-    return Page(tuple(outcomes), first, last)
+        begin = max(first, min((number for number in ids if 0 <= number <= last), default=last - _ROWS_PER_PAGE + 1))
+    return page_of(outcomes, ids, (begin, last), first, last)
 
 
 def outcome_of_trade(row: Any, exchange: str, product: str, latest_ms: int) -> Outcome:

@@ -29,6 +29,10 @@ class Page(NamedTuple):
     outcomes: tuple[Outcome, ...]
     first: int
     last: int
+    newest: int = -1
+    """The highest id of all trades that the answer shows, asked for or not: so far the exchange's history reaches."""
+    rejected: tuple[tuple[int, str], ...] = ()
+    """Ids of those asked for whose row is there, but no valid trade, and why: such a one is not said to be gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,22 @@ def rows_of(answer: Any) -> Sequence[Any]:
     if not isinstance(answer, list):
         raise ValueError(f"the answer is no list of trades: {answer!r:.300}")
     return answer
+
+
+def page_of(
+    outcomes: Sequence[Outcome], ids: Sequence[int], spoken_for: tuple[int, int], first: int, last: int
+) -> Page:
+    """The page of an answer's rows, of which each has an outcome and an id, where first..last was asked for."""
+    return Page(
+        tuple(asked_for(outcome, first, last) for outcome in outcomes),
+        *spoken_for,
+        max((trade.trade_id for outcome in outcomes for trade in outcome.trades), default=-1),
+        tuple(
+            (number, outcome.rejected)
+            for number, outcome in zip(ids, outcomes, strict=True)
+            if outcome.rejected is not None and first <= number <= last
+        ),
+    )
 
 
 def asked_for(outcome: Outcome, first: int, last: int) -> Outcome:

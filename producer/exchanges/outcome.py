@@ -42,6 +42,8 @@ class Outcome(NamedTuple):
     """The server says that it goes away soon: another connection should take over before."""
     refused_product: str | None = None
     """The product for which the exchange refused a whole subscription."""
+    refused_some: bool = False
+    """The exchange refused a whole subscription for products that it does not name."""
     sequence: int | None = None
     """The frame's number in its connection: the next one's is higher by one, or frames were lost."""
     rejections: tuple[str, ...] = ()

@@ -23,6 +23,8 @@ from producer.feeds.session import LEFT, PING_S, REFUSED, Receive, Session
 log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.1
+AFTER_REFUSAL = Patience(first_delay_s=60, longest_delay_s=600)
+"""Who has served us for long and then refuses may have a fault of its own: it is asked again, rarely."""
 
 
 def delays(patience: Patience, jitter: Callable[[], float] = random.random) -> Iterator[float]:
@@ -71,6 +73,7 @@ class Feed:
         self._sessions: set[Session] = set()
         self._past_frames = self._past_size = 0
         self._last_s: float | None = None
+        self._has_lasted = False  # whether a session ever has, for `patience.session_s`
         self._not_before_s = float("-inf")  # until then the exchange wants us to stay away
         self._switching = asyncio.Lock()  # held while a replacement is under way
         self._wish: tuple[Session, str] | None = None
@@ -97,7 +100,10 @@ class Feed:
         return max((session.last_s for session in self._sessions if session.frames), default=self._last_s)
 
     async def run(self) -> Never:
-        """Receive for ever. Raises `FeedRefusedError` where no retry can help, and whatever `receive` raises."""
+        """Receive for ever. Raises `FeedRefusedError` where no retry can help, and whatever `receive` raises.
+
+        Refused after a session that has lasted, it waits longer and tries again: that was no wrong address.
+        """
         works = [asyncio.create_task(self._keep_up()), asyncio.create_task(self._replace_in_time())]
         try:
             done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
@@ -145,7 +151,7 @@ class Feed:
         return True
 
     async def _keep_up(self) -> Never:
-        pauses = delays(self._patience)
+        pauses, refusals = delays(self._patience), delays(AFTER_REFUSAL)
         while True:
             began_s = time.monotonic()
             self._present = self._begun()
@@ -153,12 +159,12 @@ class Feed:
             end = session.task.result()
             self._present = None
             self._forget(session)
-            if end.kind == REFUSED:
+            if end.kind == REFUSED and not self._has_lasted:
                 raise FeedRefusedError(f"{self.name}: {end.told}")
             lasted_s = time.monotonic() - (session.opened_s or began_s)
             if session.opened_s is not None and lasted_s >= self._patience.session_s:
-                pauses = delays(self._patience)
-            pause_s = self._pause_s(next(pauses))
+                pauses, refusals = delays(self._patience), delays(AFTER_REFUSAL)
+            pause_s = self._pause_s(next(refusals if end.kind == REFUSED else pauses))
             log.warning("%s: %s after %.1f s; connecting again in %.1f s", self.name, end.told, lasted_s, pause_s)
             await asyncio.sleep(pause_s)
 
@@ -279,6 +285,8 @@ class Feed:
         self._sessions.discard(session)
         self._past_frames += session.frames
         self._past_size += session.size
+        if session.opened_s is not None and time.monotonic() - session.opened_s >= self._patience.session_s:
+            self._has_lasted = True
         if session.frames:
             self._last_s = max(session.last_s, self._last_s or session.last_s)
         if not session.task.cancelled() and session.task.exception() is None:

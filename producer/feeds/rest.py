@@ -77,6 +77,7 @@ class Rest:
         self._sleep = sleep
         self._turn = asyncio.Lock()  # first come, first served
         self._banned_until_s = float("-inf")
+        self._has_served = False
 
     @property
     def banned_for_s(self) -> float:
@@ -87,7 +88,8 @@ class Rest:
         """The answer as JSON; numbers with a fraction stay text. Waits for the budget and for the end of a ban.
 
         Raises `RestError` where the same request may succeed later, `RestRefusedError` where it will not, and
-        `FeedRefusedError` where the exchange refuses us altogether.
+        `FeedRefusedError` where the exchange refuses us altogether. One that has served us before and refuses us now is
+        taken to ban us for a while: Binance's firewall answers 403 to who asks too much, and edges have faults.
         """
         return (await self.timed(path, weight=weight)).content
 
@@ -102,7 +104,7 @@ class Rest:
             async with self._session.get(url, timeout=self._timeout, allow_redirects=False) as response:
                 received_s = self._now_s()
                 used = _used_weight(response)
-                if response.status in THROTTLED:
+                if response.status in THROTTLED or self._bans(response.status):
                     self._note_ban(response)
                 body = await self._body(response, url)
         except TimeoutError as error:
@@ -133,6 +135,7 @@ class Rest:
 
     def _judge(self, status: int, url: str, body: bytes) -> None:
         if status == 200:
+            self._has_served = True
             return
         told = f"{url} answered HTTP {status}: {shown(body.decode(errors='replace'))}".rstrip(": ")
         if status in THROTTLED:
@@ -140,6 +143,8 @@ class Rest:
         if status >= _TRANSIENT or status == _REQUEST_TIMEOUT:
             raise self._failed("server", told)
         self.errors["refused"] += 1
+        if self._bans(status):
+            raise RestError(f"{self._name}: {told}")
         if status in _FINAL:
             raise FeedRefusedError(f"{self._name}: {url} answered HTTP {status}: {REFUSALS[status]}")
         raise RestRefusedError(f"{self._name}: {told}")
@@ -155,6 +160,10 @@ class Rest:
         self.errors[kind] += 1
         return RestError(f"{self._name}: {told}")
 
+    def _bans(self, status: int) -> bool:
+        """Whether a refusal, for all that is known, will pass."""
+        return status in _FINAL and self._has_served
+
     def _note_ban(self, response: aiohttp.ClientResponse) -> None:
         told = response.headers.get("Retry-After")
         pause_s = max(ban_s(told, response.headers.get("Date")), _LEAST_PAUSE_S)
@@ -162,9 +171,10 @@ class Rest:
         if until_s > self._banned_until_s + _SAME_BAN_S:
             end = datetime.now(UTC) + timedelta(seconds=pause_s)
             log.warning(
-                "%s: HTTP %d, too many requests: no more of them for %.0f s, until %s UTC",
+                "%s: HTTP %d, %s: no more requests for %.0f s, until %s UTC",
                 self._name,
                 response.status,
+                "too many requests" if response.status in THROTTLED else "which refuses us",
                 pause_s,
                 f"{end:%Y-%m-%d %H:%M:%S}",
             )

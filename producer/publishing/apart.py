@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
 T = TypeVar("T")
 
@@ -40,3 +41,10 @@ async def apart(work: Callable[[], T], *, discard: Callable[[T], object] | None 
 
     threading.Thread(target=run, name="apart", daemon=True).start()
     return await waiting
+
+
+async def each(elements: Iterable[T]) -> AsyncIterator[T]:
+    """Elements that take a while to come, one by one: each is made while the event loop goes on."""
+    iterator, end = iter(elements), object()
+    while (element := await apart(partial(next, iterator, end))) is not end:
+        yield cast(T, element)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Never
 
 from kafka.errors import KafkaError, MessageSizeTooLargeError
@@ -47,7 +48,9 @@ class Delivery:
         *,
         records_in_flight: int,
         stall_s: float,
+        on_refused: Callable[[Record], None] = lambda record: None,
     ) -> None:
+        """`on_refused` gets each record that Kafka does not take for its size, and may hand over others in turn."""
         self.window = Window(backlog)
         self.sessions = 1
         self._connect = connect
@@ -60,6 +63,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._tick_s = min(_TICK_S, stall_s / 4)
         self._stall_s = stall_s
+        self._on_refused = on_refused
         self._patience = round(stall_s / self._tick_s)  # ticks: time that we do not get ourselves does not count
         self._idle_ticks = 0
         self._away_ticks = 0
@@ -111,16 +115,16 @@ class Delivery:
         mark = self._taken
         await self._until(lambda: self._taken - self._outstanding() >= mark)
 
-    async def settled_or_away(self) -> None:
-        """The same, but no longer than Kafka is there."""
-        await self._until(lambda: self._session is None or not self._outstanding())
+    async def idle(self, *, or_away: bool) -> None:
+        """Wait until Kafka has everything, and what is told of it; with `or_away`, no longer than Kafka is there."""
+        await self._until(lambda: not self._outstanding() or (or_away and self._session is None))
 
     async def watch(self) -> Never:
         """Run until something fails that is not Kafka's to mend; raises it."""
         await asyncio.shield(self._task)
         raise AssertionError("connections are kept for ever")
 
-    async def stop(self) -> None:
+    async def stop(self, within_s: float) -> None:
         """Send nothing more. What Kafka does not have is in the backlog then, the first of it first."""
         self._task.cancel()
         self._timer.cancel()
@@ -128,12 +132,15 @@ class Delivery:
         session, self._session = self._session, None
         outstanding = self._outstanding()
         self._into_backlog()
+        self._tell_refused()
         if session is None:
             return
-        if outstanding:
-            session.abort("stopped")
-        else:
-            await apart(session.close)
+        if not outstanding:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await apart(session.close)
+                    return
+        session.abort("stopped")
 
     def give_up(self, session: Session, reason: str) -> None:
         """Leave a session for another one, if it is the present one."""
@@ -227,11 +234,18 @@ class Delivery:
         if self.window.reap():
             self._progressed = True
             self._idle_ticks = 0
+        if self.window.dropped:  # told from the loop: here the window may be about to be changed
+            self._loop.call_soon(self._tell_refused)
+
+    def _tell_refused(self) -> None:
+        while self.window.dropped:
+            self._on_refused(self.window.dropped.popleft())
+        self._progress.set()
 
     def _outstanding(self) -> int:
-        """Records taken that Kafka does not have."""
+        """Records taken that Kafka does not have, and those that it refuses and nobody has been told of."""
         self._reap()
-        return self._backlog.records + self.window.outstanding
+        return self._backlog.records + self.window.outstanding + len(self.window.dropped)
 
     def _has_room(self) -> bool:
         return self._window_has_room() if self._straight else not self._backlog.full
@@ -252,7 +266,8 @@ class Delivery:
         self._loop.call_soon_threadsafe(self._progress.set)
 
     def _tick(self) -> None:
-        """Look whether something has come to a stop."""
+        """Look whether something has come to a stop, and go on looking, whatever is found."""
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
         self._reap()
         session = self._session
         if session is None:
@@ -266,7 +281,6 @@ class Delivery:
         else:
             self._idle_ticks = 0
         self._progress.set()
-        self._timer = self._loop.call_later(self._tick_s, self._tick)
 
     def _waiting(self) -> str:
         return f"{self.trades} trades wait" + (", and no more are taken" if self.full else "")

@@ -11,7 +11,7 @@ from typing import Never
 from kafka.errors import KafkaError
 
 from market.gap import TOPIC_SUFFIX, Gap, gap_record
-from market.trade import Heartbeat, Trade, batch_record_of, record_of
+from market.trade import Heartbeat, Trade, batch_record_of, read_record, record_of
 from producer import ProducerError
 from producer.publishing.backlog import Memory
 from producer.publishing.batches import Batches
@@ -24,8 +24,11 @@ log = logging.getLogger(__name__)
 
 RECORDS_IN_FLIGHT = 10_000
 STALL_S = 5.0
-_DISK_S = 2.0
-"""For the last records of a run to reach the disk."""
+_DISK_PART = 1 / 3
+"""Of the time for closing: for the last records of a run to reach the disk."""
+_GRACE_S = 1.0
+"""Beyond the time for closing: for a disk that is slow, or for a session that has nothing left to send."""
+_ANY_TIME_MS = 2**60  # what was taken once was valid, be its time ever so late
 
 
 class LostRecordsError(ProducerError):
@@ -46,11 +49,17 @@ class Publisher:
         records_in_flight: int = RECORDS_IN_FLIGHT,
         spill: Spill | None = None,
         stall_s: float = STALL_S,
+        on_refused: Callable[[Sequence[Trade]], None] | None = None,
+        on_unreadable: Callable[[int], None] | None = None,
     ) -> None:
         """`session` is the first one that `connect` has made; others are made when one fails.
 
         When Kafka takes nothing for `stall_s`, records go to the spill. Without one, what was taken waits in memory,
         and the publisher stays full until Kafka is back.
+
+        `on_refused` gets the trades of each record that Kafka does not take for its size, `on_unreadable` the number of
+        trades of this run that the spill turns out not to give back. Both are called from the event loop, and may hand
+        over records, such as those of gaps.
         """
         self.dropped_heartbeats = 0
         """Heartbeats that came while Kafka was away: they would be stale when it is back."""
@@ -58,8 +67,16 @@ class Publisher:
         self._gaps_topic = topic + TOPIC_SUFFIX
         self._spill = spill
         self._delivery = Delivery(
-            connect, session, spill or Memory(), records_in_flight=records_in_flight, stall_s=stall_s
+            connect,
+            session,
+            spill or Memory(),
+            records_in_flight=records_in_flight,
+            stall_s=stall_s,
+            on_refused=self._tell_refused,
         )
+        self._on_refused = on_refused
+        if spill:
+            spill.on_unreadable = on_unreadable
         self._loop = asyncio.get_running_loop()
         self._single = batch_size == 1
         self._batches = Batches(batch_size, linger_ms / 1000, self._loop.time)
@@ -169,21 +186,24 @@ class Publisher:
     async def close(self, timeout_s: float) -> None:
         """Send what waits, wait for the acknowledgements, keep in the spill what does not get any, and end.
 
-        Raises `LostRecordsError` for what is neither in Kafka nor on disk.
+        All of that takes `timeout_s`, and a second more at most, whatever Kafka and the disk do. Raises
+        `LostRecordsError` for what is neither in Kafka nor on disk.
         """
+        flushed_s = self._loop.time() + timeout_s * (1 - _DISK_PART if self._spill else 1)
+        ended_s = self._loop.time() + timeout_s + _GRACE_S
         self._release(self._batches.drain())
         if self._timer:
             self._timer.cancel()
         try:
-            async with asyncio.timeout(timeout_s):
-                await (self._delivery.settled_or_away() if self._spill else self._delivery.settled())
+            async with asyncio.timeout_at(flushed_s):
+                await self._delivery.idle(or_away=self._spill is not None)
         except TimeoutError:
             pass
-        await self._delivery.stop()
+        await self._delivery.stop(_GRACE_S)
         kept = 0
         if self._spill:
             try:
-                async with asyncio.timeout(_DISK_S):
+                async with asyncio.timeout_at(ended_s):
                     await self._spill.sync()
             except TimeoutError:
                 pass
@@ -213,6 +233,11 @@ class Publisher:
     def _send(self, trades: list[Trade]) -> None:
         key = trades[0].symbol.encode()
         self._delivery.hand_over(Record(self._topic, None, key, batch_record_of(trades), len(trades)))
+
+    def _tell_refused(self, record: Record) -> None:
+        if self._on_refused and record.trades:
+            elements = read_record(record.value, 0, _ANY_TIME_MS)
+            self._on_refused([element for element in elements if isinstance(element, Trade)])
 
     def _beat(self, heartbeat: Heartbeat, partition: int) -> None:
         value = json.dumps(heartbeat._asdict(), separators=(",", ":")).encode()

@@ -99,6 +99,7 @@ class Segments:
         self._folder = folder
         self._next = max((int(path.stem) for path in folder.glob(f"*{SUFFIX}")), default=0) + 1
         self._queue: deque[Segment] = deque()
+        self._emptied: list[Segment] = []  # files that could not be removed yet
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self._queue)
@@ -163,8 +164,27 @@ class Segments:
                 return
 
     def sweep(self, writing: Segment | None) -> None:
-        """Remove the files of which everything is acknowledged, but the one that is being written."""
+        """Remove the files of which everything is acknowledged, but the one that is being written.
+
+        One that cannot be removed counts on for the size, and is tried again at the next call.
+        """
+        self._emptied = [segment for segment in self._emptied if self._removed(segment) is not None]
         while self._queue and self._queue[0] is not writing and self._queue[0].acknowledged == self._queue[0].records:
             segment = self._queue.popleft()
-            self.size -= segment.size
+            if error := self._removed(segment):
+                self._emptied.append(segment)
+                log.error(
+                    "%s cannot be removed (%s), though Kafka has its records: it is tried again; the next start would "
+                    "publish them once more, which readers drop",
+                    segment.path,
+                    error,
+                )
+
+    def _removed(self, segment: Segment) -> OSError | None:
+        """Remove a file; what has hindered it, if anything has."""
+        try:
             segment.path.unlink(missing_ok=True)
+        except OSError as error:
+            return error
+        self.size -= segment.size
+        return None

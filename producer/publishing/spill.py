@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -65,6 +65,8 @@ class Spill:
         """Leftover files with a part that cannot be read, which is set aside."""
         self.errors = 0
         """Writes that failed; each is tried again."""
+        self.on_unreadable: Callable[[int], None] | None = None
+        """Gets the number of trades of this run, when they turn out to be unreadable; each is counted once."""
         self._limit_bytes = limit_bytes
         self._segments = Segments(self._slots[0].folder)
         self._unwritten: deque[Record] = deque()
@@ -113,7 +115,7 @@ class Spill:
     @property
     def leftover_bytes(self) -> int:
         """Bytes that earlier runs left."""
-        return sum(self._left.values())
+        return sum(self._left.copy().values())
 
     @property
     def oldest_age_s(self) -> float:
@@ -129,7 +131,10 @@ class Spill:
         return self._failing or self.size >= self._limit_bytes or self._unwritten_bytes >= UNWRITTEN_BYTES
 
     def leftovers(self) -> Iterator[Leftover]:
-        """What earlier runs left, in the order in which it came, file by file. Raises `SpillError`."""
+        """What earlier runs left, in the order in which it came, file by file. Raises `SpillError`.
+
+        A file is some MiB: have them made apart, by `each`, which is safe while the spill is used.
+        """
         for slot in self._slots:
             files = [path for path in slot.files() if path in self._left]
             for path in files:
@@ -147,8 +152,12 @@ class Spill:
 
     def forget(self, mark: Path) -> None:
         """Remove what an earlier run left: its records are safe."""
-        mark.unlink(missing_ok=True)
-        self._left.pop(mark, None)
+        try:
+            mark.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s cannot be removed (%s): the next start publishes it again, which readers drop", mark, error)
+        else:
+            self._left.pop(mark, None)
 
     def append(self, record: Record) -> None:
         """Take a record. It is durable a moment later; `sync` waits for that."""
@@ -216,12 +225,15 @@ class Spill:
             await asyncio.sleep(_RETRY_S)
             return
         trades = sum(record.trades for record in records)
+        lost_trades = self.lost_trades
         missed = self._segments.was_read(segment, end, upto, (len(records), trades))
         self._ready.extend(records)
         self._ready.extend([None] * missed)
         for _ in range(min(self._skip, len(self._ready))):
             self._ready.popleft()
             self._skip -= 1
+        if self.on_unreadable and self.lost_trades > lost_trades:
+            self.on_unreadable(self.lost_trades - lost_trades)
 
     async def _write(self) -> None:
         while self._unwritten:

@@ -40,6 +40,8 @@ class Window:
         self.trades = 0
         """Trades in the window that are not in the backlog."""
         self.bytes = 0
+        self.dropped: deque[Record] = deque()
+        """Records that Kafka does not take, and of which nobody has been told yet."""
         self.written: Counter[TopicPartition] = Counter()
         """Acknowledged records by partition."""
         self._backlog = backlog
@@ -113,6 +115,7 @@ class Window:
 
     def _refuse(self, record: Record) -> None:
         self.refused += record.trades
+        self.dropped.append(record)
         log.error(
             "Kafka does not take a record of %d bytes (key %s, %d trades): it is dropped; a larger max.message.bytes "
             "of topic %s, or a smaller BATCH_SIZE, would let such a record pass",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
 from market.settings import ROOT
 from tests.support import eventually
@@ -83,6 +83,42 @@ def test_from_the_beginning_it_shows_what_is_there(kafka: str, topic: str, tmp_p
     text = (tmp_path / "out").read_text()
     assert text.startswith("RAW TRADE DATA - Message #1\nSymbol: BTCUSDT\nPrice: $42,150.50\n")
     assert "Message #2" in text
+
+
+def test_a_second_member_of_the_group_leaves_nothing_out(kafka: str, topic: str, tmp_path: Path) -> None:
+    """What lies between where the first has come to and the end is shown by one of the two, though both begin anew."""
+    producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
+    for number in range(12):
+        producer.send(topic, json.dumps(VALUE | {"trade_id": number}).encode(), partition=number % 4)
+    producer.flush(timeout=30)
+    producer.close()
+    group = f"{topic}-raw"
+    assert committed(kafka, topic, group) == 0  # a group that has stood still since the beginning of the topic
+    behind = KafkaConsumer(topic, bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
+    try:
+        eventually(lambda: behind.poll(timeout_ms=100) is not None and behind.assignment())
+        with consumer(tmp_path, kafka, topic, "--json", "--group", group):
+            told = f"{topic} at {kafka}, as group {group}"
+            eventually(lambda: told in (tmp_path / "err").read_text())
+            eventually(lambda: behind.poll(timeout_ms=100) is not None and len(behind.assignment()) == 2)
+            behind.close()  # the other one has all partitions now, and goes on where the group has come to
+            eventually(lambda: len((tmp_path / "out").read_text().splitlines()) == 12)
+    finally:
+        behind.close()
+    ids = [json.loads(line)["trade_id"] for line in (tmp_path / "out").read_text().splitlines()]
+    assert sorted(ids) == list(range(12))
+
+
+def committed(kafka: str, topic: str, group: str) -> int:
+    """Let a group have come to the beginning of every partition; how many records it has come past."""
+    member = KafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, number) for number in member.partitions_for_topic(topic)]
+        member.assign(partitions)
+        member.commit({partition: OffsetAndMetadata(0, "", -1) for partition in partitions})
+        return sum(member.committed(partition) for partition in partitions)
+    finally:
+        member.close()
 
 
 def test_it_waits_for_a_topic_that_is_not_there_yet(kafka: str, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def publisher(
     spill: Spill | None = None,
     stall_s: float = 5.0,
     gate: asyncio.Event | None = None,
+    **callbacks: Any,
 ) -> Publisher:
     """A publisher over a scripted Kafka; when that fails, over the `later` ones, behind the gate, then over none."""
     sessions = iter(later)
@@ -104,6 +105,7 @@ def publisher(
         records_in_flight=records_in_flight,
         spill=spill,
         stall_s=stall_s,
+        **callbacks,
     )
 
 

@@ -7,32 +7,18 @@ from functools import partial
 
 import pytest
 
-from producer import heartbeats, source, vigil
-from producer.completeness.backfill import MISSED, NOT_SERVED, Backfill
+from producer import heartbeats, vigil
+from producer.completeness.backfill import MISSED, NOT_SERVED
 from producer.feeds.watch import Quiet
-from producer.source import STOPPED, UNASKED
+from producer.source import UNASKED
 from tests.producer.doubles import until
-from tests.producer.wired import SYMBOLS, Producer, in_order, reading, simulated
+from tests.producer.wired import SYMBOLS, in_order, none_behind_a_heartbeat, quick, reading, simulated
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence is noticed, heartbeats come, and ids are given up, much sooner than in earnest."""
-    monkeypatch.setattr(vigil, "_LOOK_S", 0.05)
-    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, silence_s=0.6, suspicion_s=0.2))
-    monkeypatch.setattr(source, "Backfill", partial(Backfill, pauses_s=(0.05, 0.05, 0.05)))
-    monkeypatch.setattr(heartbeats, "BEAT_S", 0.02)
-
-
-def none_behind_a_heartbeat(producer: Producer) -> int:
-    """Assert that no trade follows a heartbeat which its time does not exceed; how many heartbeats there are."""
-    reached_ms = 0
-    for content, _, _ in producer.kafka.sent:
-        if "heartbeat" in content:
-            reached_ms = content["heartbeat"]
-        elif "trade_id" in content:
-            assert content["timestamp"] > reached_ms, content
-    return len(producer.beats())
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits as long as in earnest."""
+    quick(monkeypatch)
 
 
 @pytest.mark.parametrize("name", SYMBOLS)
@@ -101,6 +87,53 @@ def test_a_silent_symbol_is_asked_about_and_its_connection_renewed(name: str) ->
     asyncio.run(scenario())
 
 
+def test_a_symbol_that_is_silent_from_the_start_is_noticed() -> None:
+    """Nothing was ever heard of it, and what it has traded comes all the same."""
+
+    async def scenario() -> None:
+        async with simulated() as exchange:
+            exchange.strike({"kind": "silent_symbol", "symbol": "BTCUSDT", "for_s": 1})
+            async with reading(exchange.venue("binance")) as producer:
+                await until(
+                    lambda: producer.samples().get(("producer_renewals_total", "sim-binance", "binance"), 0) >= 1
+                )
+                await producer.has_all(exchange, SYMBOLS["binance"])
+                in_order(producer, exchange, SYMBOLS["binance"])
+
+    asyncio.run(scenario())
+
+
+def test_coinbases_heartbeats_tell_of_trades_that_did_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each names the newest trade of its product: nobody has to wait for another one, or to ask."""
+    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, suspicion_s=60))
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue("coinbase")) as producer:
+            await producer.has_all(exchange, SYMBOLS["coinbase"])
+            exchange.strike({"kind": "drop_ids", "symbol": "ETH-USD", "probability": 1})
+            await until(lambda: exchange.schedule.struck["drop_ids"] > 50)
+            await producer.has_all(exchange, SYMBOLS["coinbase"])
+            in_order(producer, exchange, SYMBOLS["coinbase"])
+
+    asyncio.run(scenario())
+
+
+def test_live_trades_go_on_when_rest_refuses_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a cut, neither the missing trades nor the clock are to be had."""
+    monkeypatch.setattr(heartbeats, "_CLOCK_RETRY_S", 0.1)
+
+    async def scenario() -> None:
+        async with simulated() as exchange, reading(exchange.venue("binance"), hole_wait="100ms") as producer:
+            await producer.has_all(exchange, SYMBOLS["binance"])
+            exchange.strike({"kind": "rest_451"}, {"kind": "cut"})
+            await until(lambda: producer.samples()["producer_connects_total", "sim-binance", "binance"] > 1)
+            await until(lambda: producer.samples()["producer_rest_banned_seconds", "sim-binance"] > 0)
+            mark = len(producer.ids("BTCUSDT"))
+            await until(lambda: len(producer.ids("BTCUSDT")) > mark + 10)
+
+    asyncio.run(scenario())
+
+
 def test_a_server_that_goes_away_is_left_before() -> None:
     """serverShutdown: a second connection takes over, and no trade is lost or doubled, nor had to be asked for."""
 
@@ -151,7 +184,7 @@ def test_a_hole_that_the_exchange_does_not_serve_any_more_is_told_lost() -> None
     async def scenario() -> None:
         async with simulated() as exchange, reading(exchange.venue("binance")) as producer:
             await producer.has_all(exchange, SYMBOLS["binance"])
-            exchange.strike({"kind": "prune", "keep": 0}, {"kind": "drop_ids", "symbol": "BTCUSDT", "count": 3})
+            exchange.strike({"kind": "prune", "keep": 1}, {"kind": "drop_ids", "symbol": "BTCUSDT", "count": 3})
             await until(lambda: bool(producer.gaps("BTCUSDT")))
             ((status, first, last, cause),) = producer.gaps("BTCUSDT")
             assert (status, last - first, cause) == ("lost", 2, NOT_SERVED)
@@ -163,64 +196,24 @@ def test_a_hole_that_the_exchange_does_not_serve_any_more_is_told_lost() -> None
     asyncio.run(scenario())
 
 
-def test_heartbeats_pause_while_trades_are_missing_or_the_connection_is_down() -> None:
+@pytest.mark.parametrize(("name", "symbol"), [("binance", "BTCUSDT"), ("coinbase", "ETH-USD")])
+def test_heartbeats_pause_while_trades_are_missing_or_the_connection_is_down(name: str, symbol: str) -> None:
     """A hole that is open for longer than a heartbeat lags behind, then a cut of that length: none runs ahead."""
 
     async def scenario() -> None:
-        async with simulated() as exchange, reading(exchange.venue("coinbase")) as producer:
+        async with simulated() as exchange, reading(exchange.venue(name)) as producer:
             for faults in (
-                ({"kind": "rest_slow", "delay_s": 1.5, "count": 1}, {"kind": "drop_ids", "symbol": "ETH-USD"}),
+                ({"kind": "rest_slow", "delay_s": 1.5, "count": 1}, {"kind": "drop_ids", "symbol": symbol}),
                 ({"kind": "refuse", "for_s": 1.5}, {"kind": "cut"}),
             ):
-                await producer.has_all(exchange, SYMBOLS["coinbase"])
+                await producer.has_all(exchange, SYMBOLS[name])
                 exchange.strike(*faults)
                 struck = exchange.schedule.struck
                 await until(lambda faults=faults, struck=struck: struck[faults[1]["kind"]] > 0)
                 count = none_behind_a_heartbeat(producer)
                 await until(lambda count=count: len(producer.beats()) > count)
-            in_order(producer, exchange, SYMBOLS["coinbase"])
+            in_order(producer, exchange, SYMBOLS[name])
             none_behind_a_heartbeat(producer)
-
-    asyncio.run(scenario())
-
-
-def test_a_full_kafka_makes_reading_pause_and_nothing_is_lost() -> None:
-    """The window fills, then the queue of frames, then nothing is read; and all goes on when Kafka does."""
-
-    async def scenario() -> None:
-        async with (
-            simulated() as exchange,
-            reading(exchange.venue("binance"), records_in_flight=50, stall_s=60, frame_queue=20) as producer,
-        ):
-            await producer.has_all(exchange, SYMBOLS["binance"])
-            producer.kafka.held = True
-            await until(lambda: producer.samples()["producer_reading_paused_total", "sim-binance"] > 0)
-            samples = producer.samples()
-            assert samples["producer_frames_waiting", "sim-binance"] == 20
-            assert samples["producer_records_in_flight",] == 50
-            producer.kafka.held = False
-            producer.kafka.acknowledge(10_000)
-            await producer.has_all(exchange, SYMBOLS["binance"])
-            in_order(producer, exchange, SYMBOLS["binance"])
-
-    asyncio.run(scenario())
-
-
-def test_what_has_arrived_goes_out_at_the_end_and_what_it_waited_for_is_told() -> None:
-    """A stop with trades that wait for missing ones: they are published, and the hole is told as open."""
-
-    async def scenario() -> None:
-        async with simulated() as exchange:
-            async with reading(exchange.venue("binance")) as producer:
-                await producer.has_all(exchange, SYMBOLS["binance"])
-                exchange.strike({"kind": "rest_5xx", "for_s": 60}, {"kind": "drop_ids", "symbol": "BTCUSDT"})
-                await until(lambda: producer.live.waiting > 5)
-                count = len(producer.ids("BTCUSDT"))
-            ids = producer.ids("BTCUSDT")
-            missing = ids[count - 1] + 1
-            assert producer.gaps("BTCUSDT") == [("open", missing, missing, STOPPED)]
-            assert ids == [number for number in range(ids[0], ids[-1] + 1) if number != missing]
-            assert (producer.live.waiting, producer.publisher.unacknowledged) == (0, 0)
 
     asyncio.run(scenario())
 

@@ -10,15 +10,19 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from market.settings import load
+from producer import heartbeats, source, vigil
 from producer.completeness import beginning
+from producer.completeness.backfill import Backfill
 from producer.completeness.resume import Tail
 from producer.exchanges.venues import ADVANCED, BINANCE, COINBASE, Patience, Protocol, Venue
+from producer.feeds.watch import Quiet
 from producer.ledger import Ledger
 from producer.live import Live
 from producer.metrics import Sample
@@ -56,16 +60,20 @@ class Exchange:
         """Let faults come from now on."""
         self.schedule.add(read_faults(json.dumps(faults)), time.monotonic())
 
-    def venue(self, source: str, **changes: Any) -> Venue:
+    def venue(self, name: str, **changes: Any) -> Venue:
         """One of the exchanges as the producer sees it; `changes` of its protocol."""
-        protocol: Protocol = replace(PROTOCOLS[source], **{"patience": QUICK, **changes})
+        protocol: Protocol = replace(PROTOCOLS[name], **{"patience": QUICK, **changes})
         return Venue(
-            source=source,
-            exchange=f"sim-{source.partition('-')[0]}",
+            source=name,
+            exchange=f"sim-{name.partition('-')[0]}",
             protocol=protocol,
             stream_base=f"ws://{self.address}",
             rest_base=f"http://{self.address}",
         )
+
+    def now_ms(self) -> int:
+        """The exchanges' time."""
+        return self._clock.now_us() // 1000
 
     def next_id(self, symbol: str, time_us: int | None = None) -> int:
         """The id of the first trade at or after a time: now, where none is given."""
@@ -113,7 +121,7 @@ class Producer:
         self.unaccounted: set[int] = set()
         """What the identity has come to, whenever it was looked at."""
         symbols = given.pop("symbols", None) or SYMBOLS[venues[0].source]
-        tail = given.pop("tail", None) or Tail(window_ms=3_600_000, now_ms=0)
+        tail = given.pop("tail", None) or Tail(window_ms=3_600_000)
         spill = given.pop("spill", None)
         settings = {name.upper(): str(value) for name, value in given.items()}
         self.settings = load({"SYMBOLS": ",".join(symbols), "HOLE_WAIT": "20s", **settings}, dotenv=None)
@@ -219,3 +227,52 @@ def in_order(producer: Producer, exchange: Exchange, symbols: Iterable[str]) -> 
         first = exchange.first_id(symbol)
         assert ids == list(range(first, first + len(ids))), symbol
         assert producer.rows(symbol) == exchange.truth(symbol, first, first + len(ids) - 1), symbol
+
+
+def none_behind_a_heartbeat(producer: Producer) -> int:
+    """Assert that no trade follows a heartbeat which its time does not exceed; how many heartbeats there are."""
+    reached_ms = 0
+    for content, _, _ in producer.kafka.sent:
+        if "heartbeat" in content:
+            reached_ms = content["heartbeat"]
+        elif "trade_id" in content:
+            assert content["timestamp"] > reached_ms, content
+    return len(producer.beats())
+
+
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is noticed, heartbeats come, and ids are given up, much sooner than in earnest."""
+    monkeypatch.setattr(vigil, "_LOOK_S", 0.05)
+    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, silence_s=0.6, suspicion_s=0.2))
+    monkeypatch.setattr(source, "Backfill", partial(Backfill, pauses_s=(0.05, 0.05, 0.05)))
+    monkeypatch.setattr(heartbeats, "BEAT_S", 0.02)
+
+
+def tail_of(*kafkas: ScriptedKafka) -> Tail:
+    """What a start after these finds in the topics."""
+    tail = Tail(window_ms=3_600_000)
+    now_ms = 0  # Kafka's time, which goes as the exchange's
+    for kafka in kafkas:
+        for (content, _, partition), topic in zip(kafka.sent, kafka.topics, strict=True):
+            now_ms = max(now_ms, content.get("timestamp", 0) + 10)
+            if topic.endswith("-gaps"):
+                tail.add_gap(json.dumps(content).encode())
+            elif not partition:  # of the heartbeats, those of one partition
+                tail.add_record(json.dumps(content).encode(), now_ms)
+    return tail
+
+
+async def whole(exchange: Exchange, symbols: Iterable[str], *producers: Producer) -> None:
+    """Wait until several runs together have every trade of these symbols since the minute began; each only once.
+
+    A symbol that was in no record of the run before begins with what may have come since: somewhat earlier.
+    """
+    for symbol in symbols:
+        wanted = list(range(exchange.first_id(symbol), exchange.next_id(symbol)))
+
+        def found(symbol: str = symbol) -> list[int]:
+            return [number for producer in producers for number in producer.ids(symbol)]
+
+        await until(lambda wanted=wanted, found=found: set(wanted) <= set(found()))
+        ids = [number for number in found() if not wanted or number <= wanted[-1]]
+        assert sorted(ids) == list(range(min(ids), min(ids) + len(ids))) if ids else not wanted, symbol

@@ -12,7 +12,7 @@ from typing import Any, cast
 from market.gap import Gap
 from market.trade import Trade
 from producer.completeness.backfill import Backfill
-from producer.completeness.sequence import Sequences
+from producer.completeness.sequence import Hole, Sequences
 from producer.exchanges.outcome import Outcome
 from producer.exchanges.venues import Venue, venues_of
 from producer.feeds.rest import Rest
@@ -32,6 +32,8 @@ class ScriptedRest:
         """Answers wait for it."""
         self.answers: dict[str, Any] = {}
         """Path, without its query → answer."""
+        self.newest: int | None = None
+        """The id of the newest trade that it tells of; None: the highest that it has."""
         self.time_ms: Callable[[int], int] = lambda number: TIME_MS
         """The time of each trade."""
 
@@ -44,6 +46,9 @@ class ScriptedRest:
             raise self.errors.pop(0)
         if (known := self.answers.get(path.partition("?")[0])) is not None:
             return known
+        if path.startswith("/api/v3/aggTrades?"):
+            newest = max(self.have, default=0) if self.newest is None else self.newest
+            return [{"f": newest, "l": newest, "T": TIME_MS}]
         match = re.fullmatch("/api/v3/historicalTrades[?]symbol=([A-Z]+)&fromId=([0-9]+)&limit=([0-9]+)", path)
         assert match, path
         ids = sorted(number for number in self.have if number >= int(match[2]))[: int(match[3])]
@@ -76,7 +81,7 @@ class Desk:
             self.sequences,
             deliver=self._deliver,
             release=self._release,
-            report=self.gaps.append,
+            tell=self._tell,
             **{"pauses_s": (0.02, 0.02, 0.02), **options},
         )
 
@@ -105,6 +110,11 @@ class Desk:
     def told(self) -> list[tuple[str, int, int, str]]:
         """The gap records, shortened."""
         return [(gap.status, gap.first_trade_id, gap.last_trade_id, gap.cause) for gap in self.gaps]
+
+    def _tell(self, hole: Hole, status: str, cause: str) -> None:
+        found_ms = time.time_ns() // 1_000_000
+        symbol, first, last, after_ms, before_ms, _ = hole
+        self.gaps.append(Gap("sim-binance", symbol, first, last, status, cause, found_ms, after_ms, before_ms))
 
     async def _deliver(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

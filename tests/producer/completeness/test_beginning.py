@@ -167,23 +167,21 @@ def test_where_the_beginning_cannot_be_had_a_gap_marks_the_edge(came_before: boo
     run(scenario)
 
 
-@pytest.mark.parametrize("refused", [True, False])
-def test_a_record_that_ended_too_long_ago_is_told_up_to_the_new_one(refused: bool) -> None:
-    """What came between is not asked for; it is told as lost, with its ids, once the first new trade is known."""
+def test_where_the_past_is_not_known_the_minute_begins_with_an_edge() -> None:
+    """Others have published, but of this exchange nothing was read: the beginning is had, and marked all the same."""
 
     async def scenario() -> None:
-        rest = ScriptedRest(range(900, 999), [RestRefusedError("HTTP 400")] if refused else [])
+        rest = ScriptedRest(range(900, 999))
         rest.answers["/api/v3/aggTrades"] = [{"f": 900, "l": 905, "T": TIME_MS}]
         rest.answers["/api/v3/time"] = {"serverTime": TIME_MS}
         desk = Desk(rest)
-        desk.sequences.ended["BTCUSDT"] = 500
+        desk.sequences.past_unknown = "the record begins here: a test"
         await desk.backfill.start("BTCUSDT")
         async with desk.at_work():
             desk.take(trade(906))
-            await until(lambda: 906 in desk.ids() and len(desk.gaps) == 1)
-        assert desk.ids() == ([906] if refused else [900, 901, 902, 903, 904, 905, 906])
-        lost = 905 if refused else 899
-        assert desk.told() == [("lost", 501, lost, "the producer was stopped for longer than RESUME_WINDOW")]
+            await until(lambda: 906 in desk.ids())
+        assert desk.ids() == [900, 901, 902, 903, 904, 905, 906]
+        assert desk.told() == [("lost", 899, 899, "the record begins here: a test")]
 
     run(scenario)
 

@@ -125,7 +125,30 @@ def test_the_window_reaches_back_from_the_newest_record(
     found = read(kafka, topics)
     assert found.records == 5
     assert found.known("binance", "SAUSDT").seen == [(5, 7)]
-    assert restored(found).ended == {"SAUSDT": 7, "SBUSDT": 1}
+    sequences = restored(found)
+    assert (sequences.last("SAUSDT"), sequences.last("SBUSDT")) == (7, 1)
+
+
+def test_an_exchange_that_was_quiet_beside_a_busy_one_is_found_further_back(
+    kafka: str, topics: tuple[str, str], producer: KafkaProducer
+) -> None:
+    """The bound on records is one per page: pages are read until each exchange that is wanted has been met."""
+    start_ms = now_ms() - 60_000
+    for number in (7, 8, 10):
+        other = Trade("coinbase", "BTCUSD", "1.50", "2", start_ms, number, True)
+        producer.send(topics[0], key=b"BTCUSDT", value=record_of(other), timestamp_ms=start_ms)
+    publish(producer, topics[0], made(range(2_000), time_ms=start_ms + 1))
+    found = tail(kafka, *topics, window_ms=HOUR_MS, records=700, exchanges=["binance", "coinbase"])
+    sequences = Sequences(wait_s=2.0)
+    found.restore("coinbase", sequences)
+    assert (sequences.last("BTCUSD"), sequences.missing("BTCUSD")) == (10, [Hole("BTCUSD", 9, 9, None, None)])
+    assert restored(found).last("BTCUSDT") == 1_999
+    assert found.known("binance", "BTCUSDT").seen == [(1_300, 1_999)]  # a page further back counts for the other alone
+    absent = Sequences(wait_s=2.0)
+    tail(kafka, *topics, window_ms=HOUR_MS, records=500, exchanges=["sim-binance"]).restore("sim-binance", absent)
+    assert absent.past_unknown == (
+        "the record begins here: nothing of sim-binance is in the part of the topic that was read"
+    )
 
 
 def test_records_that_come_meanwhile_are_not_waited_for(

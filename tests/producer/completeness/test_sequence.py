@@ -179,16 +179,28 @@ def test_too_many_waiting_trades_let_the_oldest_go() -> None:
 
 
 def test_a_jump_is_one_hole_and_costs_no_memory() -> None:
-    """An id 10^12 ahead opens one hole; trades that come into it go on at its lower end, at once."""
+    """Two ids 10^12 ahead open one hole; trades that come into it go on at its lower end, at once."""
     sequences = Sequences(wait_s=WAIT_S)
     sequences.begin("BTCUSDT", 1, 0.0)
     assert sequences.take(trade(1), 0.0) == [trade(1)]
-    assert sequences.take(trade(10**12), 0.1) == []
+    assert [sequences.take(trade(number), 0.1) for number in (10**12 - 1, 10**12)] == [[], []]
     assert [sequences.take(trade(number), 0.2) for number in (2, 3)] == [[trade(2)], [trade(3)]]
     assert [(hole.first, hole.last) for hole in sequences.missing("BTCUSDT")] == [(4, 10**12 - 1)]
     assert sequences.lose("BTCUSDT", 4, 10**12 - 1) == [trade(10**12)]
     assert sequences.take(trade(4), 0.3) == [trade(4)]
     assert sequences.gone("BTCUSDT") == [(5, 10**12 - 1)]
+
+
+def test_one_absurd_id_is_not_believed() -> None:
+    """It opens no hole, and the next one that is missing is noticed as ever; it is counted. Nor is a told one."""
+    sequences = Sequences(wait_s=WAIT_S)
+    sequences.begin("BTCUSDT", 1, 0.0)
+    assert sequences.take(trade(1), 0.0) == [trade(1)]
+    assert sequences.take(trade(2**53 - 1), 0.1) == []
+    sequences.bound("BTCUSDT", 2**53 - 2, 0.1)
+    assert [sequences.take(trade(number), 0.2) for number in (2, 4)] == [[trade(2)], []]
+    assert numbers(sequences.missing("BTCUSDT")) == [3]
+    assert (sequences.strays, sequences.duplicates) == (1, 1)
 
 
 def test_endless_holes_are_joined_and_no_trade_is_held_back() -> None:

@@ -22,9 +22,9 @@ def gap(first: int, last: int, status: str, symbol: str = "BTCUSDT") -> bytes:
     return gap_record(Gap("binance", symbol, first, last, status, "a test", NOW_MS, NOW_MS - 5, NOW_MS - 2))
 
 
-def tail_of(trades: list[Trade], gaps: list[bytes], now_ms: int = NOW_MS) -> Tail:
+def tail_of(trades: list[Trade], gaps: list[bytes]) -> Tail:
     """What is known from these records."""
-    tail = Tail(window_ms=WINDOW_MS, now_ms=now_ms)
+    tail = Tail(window_ms=WINDOW_MS)
     for one in trades:
         tail.add_record(record_of(one), NOW_MS)
     for record in gaps:
@@ -32,10 +32,10 @@ def tail_of(trades: list[Trade], gaps: list[bytes], now_ms: int = NOW_MS) -> Tai
     return tail
 
 
-def restored(trades: list[Trade], gaps: list[bytes], now_ms: int = NOW_MS) -> Sequences:
+def restored(trades: list[Trade], gaps: list[bytes]) -> Sequences:
     """Sequences that go on from these records."""
     sequences = Sequences(wait_s=2.0)
-    tail_of(trades, gaps, now_ms).restore("binance", sequences)
+    tail_of(trades, gaps).restore("binance", sequences)
     return sequences
 
 
@@ -141,7 +141,7 @@ def test_a_replay_in_the_topic_is_not_where_the_exchange_stands() -> None:
 
 def test_a_simulated_exchange_may_live_in_any_year() -> None:
     """Its clock is its own: its trades of long ago are where it stands."""
-    tail = Tail(window_ms=WINDOW_MS, now_ms=NOW_MS)
+    tail = Tail(window_ms=WINDOW_MS)
     old = trade(7, timestamp=NOW_MS - 400 * 86_400_000)._replace(exchange="sim-binance")
     tail.add_record(record_of(old), NOW_MS)
     sequences = Sequences(wait_s=2.0)
@@ -149,15 +149,64 @@ def test_a_simulated_exchange_may_live_in_any_year() -> None:
     assert sequences.last("BTCUSDT") == 7
 
 
-def test_a_record_that_ended_too_long_ago_begins_anew() -> None:
-    """After a longer stop than the window nothing is asked for but what was open; where it ended stays known."""
-    trades = [trade(number, timestamp=NOW_MS) for number in (50, 51, 53)]
-    sequences = restored(trades, [gap(10, 12, "open")], now_ms=NOW_MS + WINDOW_MS + 1)
-    assert sequences.last("BTCUSDT") is None
-    assert missing(sequences) == [10, 11, 12]
-    assert sequences.ended == {"BTCUSDT": 53}
-    assert sequences.whole_until_ms is None
-    assert restored(trades, [], now_ms=NOW_MS + WINDOW_MS).ended == {}
+def test_without_a_heartbeat_the_oldest_record_says_where_a_quiet_symbol_goes_on() -> None:
+    """Ten seconds before it: so long may a trade have been on its way; of an empty topic nothing is said."""
+    tail = tail_of([trade(1, timestamp=NOW_MS)], [])
+    tail.add_record(record_of(trade(2, timestamp=NOW_MS)), NOW_MS + 60_000)
+    sequences, others, none = Sequences(wait_s=2.0), Sequences(wait_s=2.0), Sequences(wait_s=2.0)
+    tail.restore("binance", sequences)
+    tail.restore("coinbase", others)
+    tail_of([], []).restore("binance", none)
+    assert (sequences.whole_until_ms, sequences.past_unknown) == (NOW_MS - 10_000, None)
+    assert (others.whole_until_ms, none.past_unknown) == (None, None)
+    assert others.past_unknown == (
+        "the record begins here: nothing of coinbase is in the part of the topic that was read"
+    )
+
+
+def test_what_was_filled_and_not_told_so_is_told_at_the_next_start() -> None:
+    """A kill between the last back-filled trade and its record: open or lost ids that the topic holds are filled."""
+    gaps = [gap(10, 13, "open"), gap(15, 15, "lost")]
+    sequences = restored([trade(number, timestamp=NOW_MS) for number in (9, 14, 16, 11, 12, 15)], gaps)
+    assert sequences.filled() == [Hole("BTCUSDT", 11, 12), Hole("BTCUSDT", 15, 15)]
+    assert missing(sequences) == [10, 13]
+
+
+def edge(first: int, before_ms: int) -> bytes:
+    """The record of a beginning that is not known yet."""
+    cause = "the record begins here: a test"
+    return gap_record(Gap("binance", "BTCUSDT", first, first, "open", cause, NOW_MS, None, before_ms))
+
+
+def test_a_record_whose_beginning_was_not_known_at_the_end_begins_anew() -> None:
+    """Its first trades are in the topic, but not what the minute had before: that is asked for, from its minute on."""
+    sequences = restored([trade(number, timestamp=NOW_MS) for number in (900, 901, 903)], [edge(899, NOW_MS)])
+    assert (sequences.has_begun("BTCUSDT"), sequences.last("BTCUSDT"), missing(sequences)) == (False, 903, [902])
+    assert sequences.since_ms == {"BTCUSDT": NOW_MS // 60_000 * 60_000}
+    assert sequences.edges(float("inf")) == []  # told already
+    assert sequences.begin("BTCUSDT", 890, 0.0) == []
+    assert missing(sequences) == [*range(890, 900), 902]
+    assert sequences.edge("BTCUSDT") == 899
+
+
+def test_a_beginning_that_was_settled_is_no_question_any_more() -> None:
+    """Whatever record names the id later replaces the edge."""
+    trades = [trade(number, timestamp=NOW_MS) for number in (900, 901)]
+    for status, first in (("open", 890), ("filled", 899), ("lost", 899)):
+        sequences = restored(trades, [edge(899, NOW_MS), gap(first, 899, status)])
+        assert sequences.has_begun("BTCUSDT")
+        assert missing(sequences) == (list(range(890, 900)) if status == "open" else [])
+
+
+def test_what_the_topic_holds_above_the_edge_is_not_asked_for_again() -> None:
+    """The tail begins long after the first trade: only what lies below that one is unknown."""
+    sequences = restored([trade(number, timestamp=NOW_MS) for number in (5_000, 5_001)], [edge(899, NOW_MS)])
+    assert sequences.begin("BTCUSDT", 890, 0.0) == []
+    assert missing(sequences) == list(range(890, 900))
+    again = restored([], [edge(899, NOW_MS)])
+    assert again.begin("BTCUSDT", 890, 0.0) == []
+    assert missing(again) == list(range(890, 900))
+    assert again.take(trade(900), 0.0) == [trade(900)]
 
 
 def test_a_new_count_in_the_tail_leaves_the_old_one_behind() -> None:

@@ -158,25 +158,36 @@ def test_frames_that_are_no_trades_are_passed_over_by_their_kind(message: object
 
 
 @pytest.mark.parametrize(
-    ("reason", "refused"),
+    ("reason", "refused", "some"),
     [
-        ("XXX-USD is not a valid product", "XXX-USD"),
-        ("00-USD has been delisted", "00-USD"),
-        ("Invalid product ID provided", None),
-        (" is not a valid product", None),
-        ("No channels provided", None),
-        ("You need to specify at least one product ID for channel heartbeat", None),
-        ("re-subscribe", None),
-        (None, None),
-        (["XXX-USD"], None),
+        ("XXX-USD is not a valid product", "XXX-USD", False),
+        ("00-USD has been delisted", "00-USD", False),
+        ("Invalid product ID provided", None, True),
+        (" is not a valid product", None, True),
+        ("No channels provided", None, False),
+        ("You need to specify at least one product ID for channel heartbeat", None, False),
+        ("re-subscribe", None, False),
+        (None, None, False),
+        (["XXX-USD"], None, False),
     ],
 )
-def test_the_exchanges_errors_are_told_with_the_product_they_name(reason: object, refused: str | None) -> None:
-    """A refused subscription is said, for the exchange ignores all of it; the product it names can then be left out."""
+def test_the_exchanges_errors_are_told_with_the_product_they_name(
+    reason: object, refused: str | None, some: bool
+) -> None:
+    """A refused subscription is said, for the exchange ignores all of it; the product it names can then be left out.
+
+    Where it names none, it is said at least that some product is refused.
+    """
     found = outcome({"type": "error", "message": "Failed to subscribe", "reason": reason})
     said = reason if reason is None or isinstance(reason, str) else "unknown"
     complaint = json.dumps({"message": "Failed to subscribe", "reason": said})
-    assert found == Outcome(passed_over="error", complaint=complaint, refused_product=refused)
+    assert found == Outcome(passed_over="error", complaint=complaint, refused_product=refused, refused_some=some)
+
+
+def test_the_oldest_error_text_says_that_some_product_is_refused() -> None:
+    """It came as the message itself, without a reason."""
+    found = outcome({"type": "error", "message": "Invalid product ID provided"})
+    assert (found.passed_over, found.refused_product, found.refused_some) == ("error", None, True)
 
 
 def test_one_message_subscribes_to_matches_and_heartbeats() -> None:

@@ -160,6 +160,7 @@ def test_rows_are_the_trades_they_document() -> None:
         ),
         1,
         28458,
+        28458,
     )
     page = read("coinbase", [coinbase_row(74), coinbase_row(73, side="buy")], 1, 74)
     assert page == Page(
@@ -168,6 +169,7 @@ def test_rows_are_the_trades_they_document() -> None:
             Outcome(trades=(Trade("coinbase", "BTCUSD", "4.50", "0.01000000", 1572949621123, 74, False),)),
         ),
         73,
+        74,
         74,
     )
 
@@ -184,8 +186,17 @@ def test_rows_are_the_trades_they_document() -> None:
     ],
 )
 def test_rows_are_held_to_the_one_rule_of_valid_trades(changes: dict[str, Any], reason: str) -> None:
-    """A row that is no valid trade is rejected with its reason; its id is then one of those that are missing."""
-    assert read("binance", [binance_row(5, **changes)], 5, 5) == Page((Outcome(rejected=reason),), 5, 5)
+    """A row that is no valid trade is rejected with its reason; its id, if it has one, is told with that."""
+    told = () if "id" in changes else ((5, reason),)
+    assert read("binance", [binance_row(5, **changes)], 5, 5) == Page((Outcome(rejected=reason),), 5, 5, -1, told)
+
+
+@both
+def test_a_page_tells_how_far_the_history_reaches(name: str) -> None:
+    """The highest id of its valid trades, asked for or not; an id without a trade proves nothing."""
+    spoilt = ROWS[name](7, price="x")
+    assert [read(name, rows, 1, 5).newest for rows in ([ROWS[name](5), ROWS[name](6), spoilt], [])] == [6, -1]
+    assert [read(name, [spoilt], 1, last).rejected for last in (7, 5)] == [((7, Reason.PRICE),), ()]
 
 
 def test_trades_that_were_not_asked_for_are_passed_over() -> None:

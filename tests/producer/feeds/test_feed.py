@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.server import Request, Response, ServerConnection
 
 from producer.exchanges.venues import Patience
+from producer.feeds import feed as feed_module
 from producer.feeds.feed import Feed, FeedRefusedError, delays
 from tests.producer.feeds.servers import QUICK, WITHIN_S, exchange, feed_of, running, until
 from tests.support import free_ports
@@ -62,6 +63,37 @@ def test_a_refusal_that_no_retry_mends_ends_the_feed(status: HTTPStatus, message
             return str(caught.value).replace(url, "URL")
 
     assert asyncio.run(scenario()) == f"test: URL answered HTTP {status.value}: {message}"
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND])
+def test_a_refusal_after_a_session_that_lasted_is_tried_again(
+    status: HTTPStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An edge that answers wrongly for a while does not cost an exchange; the pauses are those after a refusal."""
+    monkeypatch.setattr(feed_module, "AFTER_REFUSAL", Patience(first_delay_s=0.02, longest_delay_s=0.04))
+    answers = [None, status, status, status, None]
+
+    def judge(connection: ServerConnection, _: Request) -> Response | None:
+        answer = answers.pop(0)
+        return connection.respond(answer, "no") if answer else None
+
+    async def leave(connection: ServerConnection) -> None:
+        await connection.send("welcome")
+        if answers:
+            await asyncio.sleep(0.1)  # longer than `session_s`
+        else:
+            await connection.wait_closed()
+
+    async def scenario() -> dict[str, int]:
+        received: list[str | bytes] = []
+        patience = Patience(connect_s=5, first_delay_s=0.01, session_s=0.05)
+        async with exchange(leave, judge) as url:
+            feed = feed_of(url, received, patience=patience)
+            async with running(feed):
+                await until(lambda: received == [b"welcome"] * 2)
+                return dict(feed.errors)
+
+    assert asyncio.run(scenario()) == {"closed": 1, "refused": 3}
 
 
 @pytest.mark.parametrize("status", [HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.IM_A_TEAPOT])

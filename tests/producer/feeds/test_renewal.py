@@ -50,11 +50,16 @@ def test_the_simulators_trades_come_whole_through_renewals() -> None:
             symbols = [market.symbol.lower() for market in simulator.tapes if market.venue == "binance"][:5]
             subscribe = json.dumps({"method": "SUBSCRIBE", "params": [f"{name}@trade" for name in symbols], "id": 1})
             feed = feed_of(f"{simulator.ws}/stream", received, [subscribe], PATIENT, life_s=0.3)
-            await until(lambda: feed.renewals >= 2, feed)
-        for frame in received:
-            data = json.loads(frame).get("data") or {}
-            if data.get("e") == "trade":
-                ids.setdefault(data["s"], set()).add(data["t"])
+
+            def heard() -> int:
+                while received:
+                    data = json.loads(received.pop()).get("data") or {}
+                    if data.get("e") == "trade":
+                        ids.setdefault(data["s"], set()).add(data["t"])
+                return len(ids)
+
+            await until(lambda: heard() == 5 and feed.renewals >= 2, feed)
+        heard()
         return ids
 
     ids = asyncio.run(scenario())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from producer.publishing.record import Record
 from producer.publishing.spill import Spill
+from tests.producer.doubles import ScriptedKafka
 
 LIMIT = 2**30
 
@@ -18,6 +19,11 @@ def record(number: int, size: int = 4) -> Record:
 def numbers(records: list[Record | None]) -> list[int | None]:
     """Which records they are."""
     return [None if one is None else int(one.value) for one in records]
+
+
+def ids(kafka: ScriptedKafka) -> list[int]:
+    """The trades that were sent."""
+    return [content["trade_id"] for content, _, _ in kafka.sent if "trade_id" in content]
 
 
 def left(folder: Path) -> list[int]:

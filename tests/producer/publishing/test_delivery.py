@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import KafkaTimeoutError
 
 from market.trade import Heartbeat
-from producer.publishing import delivery
+from producer.publishing.publish import Publisher
 from producer.publishing.spill import Spill
 from tests.producer.doubles import ScriptedKafka, publisher, trade, until
+from tests.producer.publishing.spilled import ids
 
-
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session that has failed is followed by the next one at once."""
-    monkeypatch.setattr(delivery, "_PAUSE_S", 0.0)
-
-
-@pytest.fixture(params=["memory", "spill"])
-def new_spill(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Spill | None]:
-    """Makes what keeps records while Kafka is away: both backlogs keep the same promises."""
-    return lambda: Spill(tmp_path, "topic", limit_bytes=2**20) if request.param == "spill" else None
-
-
-def ids(kafka: ScriptedKafka) -> list[int]:
-    """The trades that were sent."""
-    return [content["trade_id"] for content, _, _ in kafka.sent if "trade_id" in content]
+pytestmark = pytest.mark.usefixtures("no_pause")
 
 
 def test_a_failed_record_is_sent_again_by_another_session(
@@ -69,7 +53,8 @@ def test_a_kafka_that_acknowledges_nothing_is_left(new_spill: Callable[[], Spill
 
     async def scenario() -> None:
         target = publisher(first, second, stall_s=0.2, spill=new_spill())
-        await asyncio.sleep(0.5)  # that nothing happens takes time to see
+        ticks = ticks_of(target)
+        await until(lambda: ticks() > 8)  # of which 4 are `stall_s`
         assert first.failure is None
         target.trade(trade(1))
         async with asyncio.timeout(5):
@@ -128,57 +113,19 @@ def test_what_send_raises_is_a_failure_like_any_other(
     assert ids(second) == [1, 2]
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["raised", "failed"])
-def test_a_record_too_large_is_dropped_counted_and_told(
-    new_spill: Callable[[], Spill | None],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    at_once: bool,
-) -> None:
-    """Neither does it stop the program, nor is it tried for ever; the records around it arrive, in order."""
-    caplog.set_level(logging.ERROR, "producer.publishing.window")
-    first, second = ScriptedKafka(held=True), ScriptedKafka(held=True)
+def ticks_of(target: Publisher) -> Callable[[], int]:
+    """How often the publisher has looked whether something has come to a stop."""
+    window = target._delivery.window
+    counted = 0
+    reap = window.reap
 
-    async def scenario() -> None:
-        target = publisher(first, second, spill=new_spill())
-        if at_once:
-            limited(first, monkeypatch)
-            limited(second, monkeypatch)
-        for number in (1, 2, 3):
-            target.trade(trade(number))
-        if not at_once:
-            first.futures[1].failure(MessageSizeTooLargeError("too large"))
-        else:
-            first.futures[1].failure(KafkaTimeoutError("expired"))  # both are read from the backlog then
-        await until(lambda: len(second.sent) == 2)
-        waiting = asyncio.create_task(target.acknowledged())
-        second.acknowledge(1)
-        await asyncio.sleep(0.01)
-        assert not waiting.done()
-        second.acknowledge(1)
-        async with asyncio.timeout(5):
-            await waiting
-        assert (target.published, target.refused, target.unacknowledged) == (2, 1, 0)
+    def counting() -> bool:
+        nonlocal counted
+        counted += 1
+        return reap()
 
-    asyncio.run(scenario())
-    assert ids(second) == [1, 3]
-    told = [record.message for record in caplog.records if record.name == "producer.publishing.window"]
-    assert told == [
-        "Kafka does not take a record of 132 bytes (key BTCUSDT, 1 trades): it is dropped; a larger max.message.bytes "
-        "of topic topic, or a smaller BATCH_SIZE, would let such a record pass"
-    ]
-
-
-def limited(kafka: ScriptedKafka, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a Kafka refuse trade 2, as kafka-python refuses a record beyond its own limit."""
-    send = kafka.send
-
-    def refuse(topic: str, *, value: bytes, key: bytes | None, partition: int | None) -> Any:
-        if json.loads(value)["trade_id"] == 2:
-            raise MessageSizeTooLargeError("too large")
-        return send(topic, value=value, key=key, partition=partition)
-
-    monkeypatch.setattr(kafka, "send", refuse)
+    window.reap = counting  # type: ignore[method-assign]
+    return lambda: counted
 
 
 def test_heartbeats_are_dropped_while_kafka_is_away() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,31 @@ def test_a_damaged_file_keeps_what_is_good_and_sets_the_rest_aside(
     target.close()
     assert left(tmp_path) == [1, 4]
     assert len(caplog.messages) == 1
+
+
+def test_a_leftover_that_cannot_be_removed_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, counts on for the limit, and is found again."""
+    path = tmp_path / "topic/1/00000001.records"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(MAGIC + packed(record(1)))
+    target = Spill(tmp_path, "topic", limit_bytes=LIMIT)
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        for leftover in target.leftovers():
+            target.forget(leftover.mark)
+    assert caplog.messages == [
+        f"{path} cannot be removed ([Errno 30] Read-only file system): the next start publishes it again, which "
+        "readers drop"
+    ]
+    assert target.size == path.stat().st_size
+    target.close()
+    assert left(tmp_path) == [1]
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
