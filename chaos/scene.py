@@ -153,7 +153,7 @@ def judge(scene: Scene, settled_us: int, *, heal_s: float) -> Judgement:
     """
     since = scene.truth.ids_before(scene.began_us - scene.began_us % _MINUTE_US)
     trades = Verifier(scene.truth, since=since, settled=scene.truth.ids_before(settled_us))
-    gaps = Gaps()
+    gaps = Gaps(since)
     failures = []
     with (
         Reader(scene.bootstrap, scene.topic, trades.take) as reader,

@@ -170,8 +170,10 @@ class Verifier:
 class Gaps:
     """What the gaps topic says: ranges reported open, less those filled or lost since."""
 
-    def __init__(self) -> None:
+    def __init__(self, since: Mapping[Key, int] | None = None) -> None:
+        """`since`: of each market the first id of the run. What lies before it is no loss, but marks the edge."""
         self.records = 0
+        self._since = since or {}
         self._open: list[Range] = []
         self._lost: list[Range] = []
         self._unreadable: list[str] = []
@@ -188,6 +190,8 @@ class Gaps:
             content = json.loads(value or b"")
             key = Key(str(content["exchange"]), str(content["symbol"]))
             told = Range(key, int(content["first_trade_id"]), int(content["last_trade_id"]))
+            if told.last < self._since.get(key, 0):
+                return
             {"open": self._open.append, "filled": self._close, "lost": self._lose}[content["status"]](told)
         except (ValueError, LookupError, TypeError):
             self._unreadable.append(repr(value)[:300])

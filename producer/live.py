@@ -11,7 +11,7 @@ from typing import Never
 
 import aiohttp
 
-from market.gap import read_gap
+from market.gap import EDGE, Gap, read_gap
 from market.settings import Settings
 from market.trade import Trade, read_record
 from producer import ProducerError

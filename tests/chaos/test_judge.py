@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 from chaos import scene as scenes
 from chaos.programs import Program
 from chaos.scene import Judgement, Ports, Scene, judge, now_us
-from chaos.truth import Truth
+from chaos.truth import Key, Truth
 from local.broker import Broker
 from tests.support import eventually
 
@@ -41,6 +41,9 @@ class Stage:
         whole = [trade for key in since for trade in TRUTH.trades(key, since[key], settled[key])]
         self.trades = sorted(whole, key=lambda trade: trade["timestamp"])
         """Everything that the topic has to hold, from the beginning of the minute on."""
+        newest = settled[Key("sim-binance", "BTCUSDT")] - 1
+        self.newest = {"first_trade_id": newest, "last_trade_id": newest}
+        """A range of one market, as a gap record has it."""
 
     def fill(self, trades: Trades, *gaps: dict[str, Any]) -> None:
         """Write trades and gap records."""
@@ -74,7 +77,7 @@ def stage(kafka: str, topic: str, tmp_path: Path) -> Stage:
 
 def test_a_complete_topic_is_exact(stage: Stage) -> None:
     """All trades, some twice, and gaps that were filled: no failure; the producer ended in order."""
-    gap = {"exchange": "sim-binance", "symbol": "BTCUSDT", "first_trade_id": 1, "last_trade_id": 2, "status": "open"}
+    gap = {"exchange": "sim-binance", "symbol": "BTCUSDT", "status": "open"} | stage.newest
     stage.fill(stage.trades + stage.trades[10:20], gap, gap | {"status": "filled"})
     judgement = stage.judged()
     assert judgement.failures == []
@@ -122,9 +125,11 @@ def test_a_topic_that_is_not_exact_is_found(
 
 def test_what_the_gaps_topic_says_counts(stage: Stage) -> None:
     """A complete topic with a loss on record is a failure."""
-    gap = {"exchange": "sim-binance", "symbol": "BTCUSDT", "first_trade_id": 1, "last_trade_id": 2, "status": "lost"}
+    gap = {"exchange": "sim-binance", "symbol": "BTCUSDT", "status": "lost"} | stage.newest
     stage.fill(stage.trades, gap)
-    assert stage.judged().failures == ["reported lost: sim-binance BTCUSDT 1–2"]
+    assert stage.judged().failures == [
+        "reported lost: sim-binance BTCUSDT {first_trade_id}–{last_trade_id}".format(**stage.newest)
+    ]
 
 
 @pytest.mark.parametrize(

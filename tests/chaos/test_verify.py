@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos.truth import Key, Truth, rate_for
-from chaos.verify import Gaps, Range, Verifier
+from chaos.verify import Range, Verifier
 from simulator.markets import MARKETS
 from simulator.tape import SECOND_US
 
@@ -242,59 +242,3 @@ def test_trades_behind_a_later_heartbeat_are_counted() -> None:
     verifier = verified([ahead, *whole])  # without a symbol, it is in partition 0
     assert (verifier.behind_heartbeats, verifier.failures()) == (binance_below, [])
     assert verified([*whole, ahead]).behind_heartbeats == 0
-
-
-def gap(status: str, first: int, last: int, symbol: str = "BTCUSDT") -> bytes:
-    """A gap record, as far as it is looked at."""
-    fields = {"exchange": "sim-binance", "symbol": symbol, "first_trade_id": first, "last_trade_id": last}
-    return json.dumps(fields | {"status": status, "cause": "", "found": 0}).encode()
-
-
-def gaps(*values: bytes) -> list[str]:
-    """What is wrong after these records."""
-    told = Gaps()
-    for value in values:
-        told.take(value)
-    assert told.records == len(values)
-    return told.failures()
-
-
-def test_gaps_that_were_filled_are_no_failure() -> None:
-    """In one piece, in several, and reported twice."""
-    assert gaps() == []
-    assert gaps(gap("open", 5, 9), gap("filled", 5, 9)) == []
-    assert (
-        gaps(gap("open", 5, 9), gap("open", 5, 9), gap("filled", 8, 9), gap("filled", 5, 5), gap("filled", 6, 7)) == []
-    )
-
-
-def test_gaps_that_are_lost_or_left_open_are_told() -> None:
-    """What remains of an open range, of its own symbol alone; and every loss."""
-    assert gaps(gap("open", 5, 9), gap("filled", 6, 7)) == [
-        "left open: sim-binance BTCUSDT 5–5",
-        "left open: sim-binance BTCUSDT 8–9",
-    ]
-    assert gaps(gap("open", 5, 9), gap("filled", 5, 9, "ETHUSDT")) == ["left open: sim-binance BTCUSDT 5–9"]
-    assert gaps(gap("filled", 5, 9), gap("open", 5, 9)) == ["left open: sim-binance BTCUSDT 5–9"]
-    assert gaps(gap("open", 5, 9), gap("lost", 5, 9)) == ["reported lost: sim-binance BTCUSDT 5–9"]
-
-
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"17", gap("mended", 5, 9)])
-def test_what_is_no_gap_record_is_told(value: bytes) -> None:
-    """An unreadable record in the gaps topic is a failure."""
-    assert gaps(value) == [f"no gap record: {value!r}"]
-
-
-@given(st.lists(st.tuples(st.sampled_from(["open", "filled"]), st.integers(0, 30), st.integers(0, 12)), max_size=25))
-def test_what_is_open_is_what_was_opened_and_not_filled_since(told: list[tuple[str, int, int]]) -> None:
-    """Whatever the ranges, the ids left open are those of plain sets."""
-    expected: set[int] = set()
-    for status, first, more in told:
-        ids = set(range(first, first + more + 1))
-        expected = expected | ids if status == "open" else expected - ids
-    failures = gaps(*(gap(status, first, first + more) for status, first, more in told))
-    found: set[int] = set()
-    for failure in failures:
-        first_id, _, last_id = failure.rpartition(" ")[2].partition("–")
-        found |= set(range(int(first_id), int(last_id) + 1))
-    assert found == expected

@@ -35,15 +35,21 @@ def test_frames_that_wait_to_be_mapped_hold_back_the_heartbeat() -> None:
     async def scenario() -> None:
         async with (
             simulated() as exchange,
-            reading(exchange.venue("binance"), records_in_flight=50, stall_s=60) as producer,
+            reading(exchange.venue("binance"), records_in_flight=10, stall_s=60) as producer,
         ):
             await producer.has_all(exchange, SYMBOLS["binance"])
             producer.kafka.held = True
             await until(lambda: producer.samples()["producer_frames_waiting", "sim-binance"] > 0)
             paused_ms = exchange.now_ms()
             await until(lambda: exchange.now_ms() > paused_ms + 1_500)
+
+            def caught_up() -> bool:
+                producer.kafka.acknowledge(10)
+                return not producer.samples()["producer_frames_waiting", "sim-binance"]
+
+            await until(caught_up)
             producer.kafka.held = False
-            producer.kafka.acknowledge(10_000)
+            producer.kafka.acknowledge(10)
             count = len(producer.beats())
             await until(lambda: len(producer.beats()) > count + 2)
             none_behind_a_heartbeat(producer)
