@@ -6,11 +6,13 @@ import logging
 import os
 import sys
 from pathlib import Path
+from select import select
 
 import pytest
 
 from producer.progress import shown
 from producer.recordings import Reading, entries
+from tests.producer.doubles import WITHIN_S
 
 FRAME = b'{"e":"trade","s":"BTCUSDT","t":%d,"p":"0.001","q":"100","T":1672515782136,"m":true}\n'
 
@@ -39,7 +41,9 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(tmp_path: Path, monkeypatch: py
         played(tmp_path / "recording")
         assert handler.stream is terminal
         terminal.flush()
-        text = os.read(ours, 100_000).decode()
+        text = ""
+        while "100%" not in text and select([ours], [], [], WITHIN_S)[0]:  # a terminal is read piece by piece
+            text += os.read(ours, 100_000).decode()
     os.close(ours)
     for part in ("recording", "100%", "4,000 trades", "2022-12-31 19:43:02", "a line of the log\r\n"):
         assert part in text

@@ -44,7 +44,7 @@ def test_frames_that_wait_to_be_mapped_hold_back_the_heartbeat() -> None:
             await until(lambda: exchange.now_ms() > paused_ms + 1_500)
 
             def caught_up() -> bool:
-                producer.kafka.acknowledge(10)
+                producer.kafka.acknowledge(1)
                 return not producer.samples()["producer_frames_waiting", "sim-binance"]
 
             await until(caught_up)
