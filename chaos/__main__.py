@@ -92,11 +92,11 @@ def _options() -> argparse.Namespace:
     option("--faults", type=_whole(0), help="faults of the exchanges (default: each kind once)")
     option("--kinds", type=_kinds, help=f"some of {','.join(KINDS)} (default: all)")
     option("--rate", type=float, help="trades per second of the exchanges, at least (default: 2000)")
-    option("--hole-wait", help="the producer's HOLE_WAIT (default: 60s)")
+    option("--hole-wait", help="the producer's HOLE_WAIT (default: 120s)")
     option("--batch-size", type=_whole(1), help="the producer's BATCH_SIZE (default: 1)")
     option("--spill-after", help="the producer's SPILL_AFTER (default: 2s)")
     option("--resume-records", type=_whole(1), help="the producer's RESUME_RECORDS (default: 200000)")
-    option("--heal", type=float, metavar="S", help="seconds for the topic to catch up afterwards (default: 90)")
+    option("--heal", type=float, metavar="S", help="seconds for the topic to catch up afterwards (default: 150)")
     option(
         "--all",
         action="store_true",

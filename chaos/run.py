@@ -38,7 +38,7 @@ class Form:
     kinds: Sequence[str] = KINDS
     faults: int | None = None
     """How many; each kind once unless told."""
-    hole_wait: str = "60s"
+    hole_wait: str = "120s"
     """Longer than REST takes to fill what a start or a kill has left, at the pace that the exchanges allow: nothing may
     follow late, so that the order while trades wait is tested."""
     batch_size: int = 1
@@ -46,7 +46,7 @@ class Form:
     """Less than a restart of the broker takes: each one sends the producer to its disk."""
     resume_records: int = 200_000
     """More than a minute's: of a symbol that is not in what a start reads, the topic does not tell where it began."""
-    heal_s: float = 90.0
+    heal_s: float = 150.0
     """What the topic may take to catch up when the faults have ended."""
 
     def events(self) -> list[Event]:

@@ -20,6 +20,8 @@ TOPIC = "crypto-trades"
 EXIT_S = 10.0
 """What the producer may take to end, when it is asked to."""
 _READ_S = 300.0
+_PRESENT_US = 5 * SECOND_US
+"""A topic that has caught up holds all that is older: what is missing later would be missing for the end alone."""
 _CLOSING_S = 10.0
 """That a gap is filled may be told so much later than its trades are in the topic."""
 _SLACK = 1.05
@@ -159,7 +161,7 @@ def judge(scene: Scene, settled_us: int, *, heal_s: float) -> Judgement:
         Reader(scene.bootstrap, scene.topic, trades.take) as reader,
         Reader(scene.bootstrap, f"{scene.topic}-gaps", lambda *record: gaps.take(record[-1])) as gaps_reader,
     ):
-        while not (trades.is_settled and trades.is_whole):
+        while not (trades.is_settled and trades.reaches(scene.truth.ids_before(now_us() - _PRESENT_US))):
             if scene.producer.code is not None:
                 failures.append(f"the producer ended with exit code {scene.producer.code} before it was asked to")
                 break

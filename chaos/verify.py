@@ -69,12 +69,11 @@ class Verifier:
     @property
     def is_settled(self) -> bool:
         """Whether every settled trade is there."""
-        return all(held.through >= self._settled[key] - 1 for key, held in self._held.items())
+        return self.reaches(self._settled)
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether no trade is missing before another one that is there, so that nothing is being back-filled."""
-        return all(held.through >= held.newest for held in self._held.values())
+    def reaches(self, ids: Mapping[Key, int]) -> bool:
+        """Whether every trade of the run below these ids is there."""
+        return all(held.through >= ids[key] - 1 for key, held in self._held.items())
 
     @property
     def settled_ms(self) -> int:

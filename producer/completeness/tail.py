@@ -156,7 +156,9 @@ class Tail:
         if self._whole_until_ms[exchange]:
             sequences.whole_until_ms = self._whole_until_ms[exchange]
         elif self.knows(exchange):
-            sequences.whole_until_ms = self._oldest_ms[exchange] - _ON_ITS_WAY_MS
+            # The first record of all may be younger than the minute with which the record was to begin.
+            began_ms = self._oldest_ms[exchange] - _ON_ITS_WAY_MS
+            sequences.whole_until_ms = began_ms - began_ms % _MINUTE_MS
         elif self.records:
             sequences.past_unknown = f"{EDGE}: nothing of {exchange} is in the part of the topic that was read"
         for symbol in self._seen[exchange].keys() | self._gaps[exchange].keys():

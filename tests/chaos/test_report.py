@@ -57,7 +57,7 @@ def test_the_result_has_the_form_of_all_results(tmp_path: Path, monkeypatch: pyt
     other = sorted((ROOT / "bench/results").glob("*/first_bar.json"))[-1]
     assert content.keys() == json.loads(other.read_text()).keys()
     assert content["command"] == "scripts/chaos --producer --runs 3"
-    assert content["settings"]["hole_wait"] == "60s"
+    assert content["settings"]["hole_wait"] == "120s"
     figures = content["figures"]
     assert (figures["runs_passed"], figures["runs_failed"], figures["kills"]) == (1, 2, 10)
     assert (figures["trades_verified"], figures["missing"], figures["catch_up_s_max"]) == (246912, 3, 4.5)

@@ -107,8 +107,9 @@ def test_more_than_is_demanded_is_allowed_where_it_is_whole() -> None:
     assert verified(early[:1] + trades()).failures() == [
         f"2 trades are missing in 1 ranges: {name} {SINCE[BTC] - 2}–{SINCE[BTC] - 1}"
     ]
-    assert verified(trades() + late).is_whole
-    assert not verified(trades() + late[1:]).is_whole
+    later = SETTLED | {BTC: SETTLED[BTC] + 3}
+    assert verified(trades() + late).reaches(later)
+    assert not verified(trades() + late[1:]).reaches(later)
     assert verified(trades() + late[1:]).is_settled
     assert verified(trades() + late[1:]).failures() == [
         f"1 trades are missing in 1 ranges: {name} {SETTLED[BTC]}–{SETTLED[BTC]}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def ids(bootstrap: str, topic: str) -> dict[tuple[str, str], list[int]]:
         if "trade_id" in element:
             found[element["exchange"], element["symbol"]].append(element["trade_id"])
     return found
+
+
+def in_time(condition: Callable[[], bool]) -> None:
+    """Wait for what shows only in the whole topic: to read that all the time would take it from the program."""
+    eventually(lambda: bool(time.sleep(0.5)) or condition())
 
 
 def _serves(port: int) -> bool:

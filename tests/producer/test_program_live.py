@@ -10,7 +10,7 @@ import pytest
 
 from producer.publishing import topics
 from tests.producer.doubles import elements
-from tests.producer.program import environment, ids, run, running, simulator
+from tests.producer.program import environment, ids, in_time, run, running, simulator
 from tests.producer.publishing.outage import OwnBroker
 from tests.support import eventually, free_ports
 
@@ -42,12 +42,12 @@ def test_the_simulator_is_read_live_and_goes_on_after_a_stop_and_a_kill(kafka: s
     (port,) = free_ports(1)
     env = environment(kafka, topic, SIMULATOR_PORT=str(port), SPILL_DIR=str(tmp_path / "spill"))
     log = tmp_path / "log"
-    with simulator(tmp_path, port, "--rate", "150"):
+    with simulator(tmp_path, port, "--rate", "60"):
         for signum in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
             count = beats(kafka, topic)
             with running(env, log, "producer") as process:
-                eventually(lambda count=count: beats(kafka, topic) > count)
-                eventually(lambda: whole(kafka, topic))
+                in_time(lambda count=count: beats(kafka, topic) > count)
+                in_time(lambda: whole(kafka, topic))
                 process.send_signal(signum)
                 assert process.wait(10) == (-signum if signum == signal.SIGKILL else 0)
             if signum != signal.SIGKILL:
@@ -75,13 +75,14 @@ def test_what_kafka_did_not_take_before_the_stop_is_published_by_the_next_start(
     (tmp_path / "kafka").mkdir()
     broker = OwnBroker(tmp_path / "kafka")
     (port,) = free_ports(1)
-    env = environment(broker.bootstrap, "t", SIMULATOR_PORT=str(port), SPILL_DIR=str(tmp_path / "spill"))
+    folder = str(tmp_path / "spill")
+    env = environment(broker.bootstrap, "t", SIMULATOR_PORT=str(port), SPILL_DIR=folder, SPILL_AFTER="1s")
     log = tmp_path / "log"
     try:
         topics.create(broker.bootstrap, "t", partitions=4)
-        with simulator(tmp_path, port, "--rate", "150"):
+        with simulator(tmp_path, port, "--rate", "60"):
             with running(env, log, "producer") as process:
-                eventually(lambda: len(elements(broker.bootstrap, "t")) > 100)
+                in_time(lambda: len(elements(broker.bootstrap, "t")) > 50)
                 broker.send(signal.SIGKILL)
                 eventually(lambda: "Kafka has failed" in log.read_text())
                 process.send_signal(signal.SIGTERM)
@@ -92,8 +93,8 @@ def test_what_kafka_did_not_take_before_the_stop_is_published_by_the_next_start(
             with running(env, log, "producer") as process:
                 eventually(lambda: not list((tmp_path / "spill").rglob("*.records")))
                 count = beats(broker.bootstrap, "t")
-                eventually(lambda: beats(broker.bootstrap, "t") > count)
-                eventually(lambda: whole(broker.bootstrap, "t"))
+                in_time(lambda: beats(broker.bootstrap, "t") > count)
+                in_time(lambda: whole(broker.bootstrap, "t"))
                 process.send_signal(signal.SIGTERM)
                 assert process.wait(10) == 0
             assert " records that an earlier run left in " in log.read_text()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from select import select
 
 import pytest
 
@@ -28,9 +30,19 @@ def played(path: Path) -> None:
         logging.getLogger("producer.test").warning("a line of the log")
 
 
+def everything(terminal: int) -> Iterator[bytes]:
+    """What is written to a terminal until nobody has it any more."""
+    with suppress(OSError):
+        while part := os.read(terminal, 100_000):
+            yield part
+
+
 def test_on_a_terminal_a_bar_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file, how much of it is read, the trades and the time of the latest; the log stays readable above it."""
     ours, theirs = os.openpty()
+    told: list[bytes] = []
+    reader = threading.Thread(target=lambda: told.extend(everything(ours)), daemon=True)
+    reader.start()
     root = logging.getLogger()
     with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
@@ -40,11 +52,9 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(root, "handlers", [*root.handlers, handler])
         played(tmp_path / "recording")
         assert handler.stream is terminal
-        terminal.flush()
-        text = ""
-        while "100%" not in text and select([ours], [], [], WITHIN_S)[0]:  # a terminal is read piece by piece
-            text += os.read(ours, 100_000).decode()
+    reader.join(WITHIN_S)
     os.close(ours)
+    text = b"".join(told).decode()
     for part in ("recording", "100%", "4,000 trades", "2022-12-31 19:43:02", "a line of the log\r\n"):
         assert part in text
 

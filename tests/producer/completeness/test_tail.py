@@ -157,7 +157,7 @@ def test_without_a_heartbeat_the_oldest_record_says_where_a_quiet_symbol_goes_on
     tail.restore("binance", sequences)
     tail.restore("coinbase", others)
     tail_of([], []).restore("binance", none)
-    assert (sequences.whole_until_ms, sequences.past_unknown) == (NOW_MS - 10_000, None)
+    assert (sequences.whole_until_ms, sequences.past_unknown) == ((NOW_MS - 10_000) // 60_000 * 60_000, None)
     assert (others.whole_until_ms, none.past_unknown) == (None, None)
     assert others.past_unknown == (
         "the record begins here: nothing of coinbase is in the part of the topic that was read"
