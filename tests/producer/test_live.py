@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from market.gap import Gap, gap_record
 from producer.exchanges.venues import COINBASE
 from producer.feeds.answers import REFUSALS
 from producer.feeds.feed import FeedRefusedError
@@ -66,7 +67,7 @@ def test_a_stopped_run_with_a_hole_is_made_whole_by_the_next() -> None:
         async with simulated() as exchange:
             async with reading(exchange.venue("binance")) as first:
                 await first.has_all(exchange, SYMBOLS["binance"])
-                exchange.strike({"kind": "rest_5xx", "for_s": 0.7}, {"kind": "drop_ids", "symbol": "BTCUSDT"})
+                exchange.strike({"kind": "rest_5xx", "for_s": 0.5}, {"kind": "drop_ids", "symbol": "BTCUSDT"})
                 await until(lambda: first.live.waiting > 5)
             ((_, missing, _, _),) = first.gaps("BTCUSDT")
             async with reading(exchange.venue("binance"), tail=tail_of(first.kafka)) as second:
@@ -223,7 +224,10 @@ def test_an_exchange_without_a_listing_does_not_hold_up_the_other(caplog: pytest
 
 
 def test_what_an_earlier_run_left_on_disk_is_published_once_and_forgotten_when_it_is_safe(tmp_path: Path) -> None:
-    """Trades of the disk go through the sequences with those of the topic and of the exchange: whole, none doubled."""
+    """Trades of the disk go through the sequences with those of the topic and of the exchange: whole, none doubled.
+
+    A hole that has been filled since is not told as open again.
+    """
 
     async def scenario() -> None:
         async with simulated() as exchange:
@@ -235,6 +239,10 @@ def test_what_an_earlier_run_left_on_disk_is_published_once_and_forgotten_when_i
             for content in values[20:50]:  # ten of them are in the topic already
                 trades = int("trade_id" in content)
                 left.append(Record("topic", None, b"key", json.dumps(content, separators=(",", ":")).encode(), trades))
+            there = first.ids("BTCUSDT")[0]
+            for status in ("open", "filled"):  # of a trade that is in the topic by now
+                gap = Gap("sim-binance", "BTCUSDT", there, there, status, "left", 1_704_067_202_000)
+                left.append(Record("topic-gaps", None, b"BTCUSDT", gap_record(gap), 0))
             await left.sync()
             left.close()
             files = list(tmp_path.rglob("*.records"))
@@ -250,5 +258,6 @@ def test_what_an_earlier_run_left_on_disk_is_published_once_and_forgotten_when_i
                 await until(lambda: not [path for path in files if path.exists()])
                 first = Producer([exchange.venue("binance")], known, first.publisher)
                 await whole(exchange, SYMBOLS["binance"], first, second)
+                assert [gap for gap in second.gaps("BTCUSDT") if gap[3] == "left"] == [("filled", there, there, "left")]
 
     asyncio.run(scenario())

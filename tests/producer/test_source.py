@@ -13,7 +13,16 @@ from producer.completeness.backfill import MISSED, NOT_SERVED
 from producer.feeds.watch import Quiet
 from producer.source import UNASKED
 from tests.producer.doubles import until
-from tests.producer.wired import SYMBOLS, Producer, in_order, none_behind_a_heartbeat, quick, reading, simulated
+from tests.producer.wired import (
+    HELD_UP_MS,
+    SYMBOLS,
+    Producer,
+    in_order,
+    none_behind_a_heartbeat,
+    quick,
+    reading,
+    simulated,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -80,8 +89,9 @@ def test_a_silent_symbol_is_asked_about_and_its_connection_renewed(name: str) ->
     async def scenario() -> None:
         async with simulated() as exchange, reading(exchange.venue(name)) as producer:
             await producer.has_all(exchange, SYMBOLS[name])
-            exchange.strike({"kind": "silent_symbol", "symbol": SYMBOLS[name][0], "for_s": 1.5})
+            exchange.strike({"kind": "silent_symbol", "symbol": SYMBOLS[name][0]})
             await until(lambda: producer.samples()["producer_renewals_total", f"sim-{name}", name] >= 1)
+            exchange.schedule.clear()
             await producer.has_all(exchange, SYMBOLS[name])
             in_order(producer, exchange, SYMBOLS[name])
 
@@ -93,11 +103,12 @@ def test_a_symbol_that_is_silent_from_the_start_is_noticed() -> None:
 
     async def scenario() -> None:
         async with simulated() as exchange:
-            exchange.strike({"kind": "silent_symbol", "symbol": "BTCUSDT", "for_s": 1})
+            exchange.strike({"kind": "silent_symbol", "symbol": "BTCUSDT"})
             async with reading(exchange.venue("binance")) as producer:
                 await until(
                     lambda: producer.samples().get(("producer_renewals_total", "sim-binance", "binance"), 0) >= 1
                 )
+                exchange.schedule.clear()
                 await producer.has_all(exchange, SYMBOLS["binance"])
                 in_order(producer, exchange, SYMBOLS["binance"])
 
@@ -169,7 +180,7 @@ def test_newer_trades_do_not_wait_for_ever_and_the_hole_is_told_open_then_filled
             await until(lambda: not producer.samples()["producer_holes", "sim-binance"])
             await until(lambda: not unsettled(producer))  # the beginning may have come late
             mark = len(producer.gaps("BTCUSDT"))
-            exchange.strike({"kind": "rest_5xx", "for_s": 1}, {"kind": "drop_ids", "symbol": "BTCUSDT", "count": 3})
+            exchange.strike({"kind": "rest_5xx", "for_s": 0.6}, {"kind": "drop_ids", "symbol": "BTCUSDT", "count": 3})
             await until(lambda: len(producer.gaps("BTCUSDT")) > mark + 1)
             (opened, first, last, cause), filled = producer.gaps("BTCUSDT")[mark:]
             assert (opened, last - first, cause) == ("open", 2, MISSED)
@@ -213,8 +224,8 @@ def test_heartbeats_pause_while_trades_are_missing_or_the_connection_is_down(nam
     async def scenario() -> None:
         async with simulated() as exchange, reading(exchange.venue(name)) as producer:
             for faults in (
-                ({"kind": "rest_slow", "delay_s": 1.5, "count": 1}, {"kind": "drop_ids", "symbol": symbols[0]}),
-                ({"kind": "refuse", "for_s": 1.5}, {"kind": "cut"}),
+                ({"kind": "rest_slow", "delay_s": 0.9, "count": 1}, {"kind": "drop_ids", "symbol": symbols[0]}),
+                ({"kind": "refuse", "for_s": 0.9}, {"kind": "cut"}),
             ):
                 await producer.has_all(exchange, symbols)
                 exchange.strike(*faults)
@@ -230,7 +241,7 @@ def test_heartbeats_pause_while_trades_are_missing_or_the_connection_is_down(nam
 
 def test_after_a_cut_no_heartbeat_promises_what_was_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a slow symbol has traded meanwhile shows only with its next trade, or in the answer to a question."""
-    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, suspicion_s=1))
+    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, suspicion_s=0.6))
 
     async def scenario() -> None:
         async with (
@@ -244,7 +255,7 @@ def test_after_a_cut_no_heartbeat_promises_what_was_not_asked_about(monkeypatch:
             missed = exchange.next_id("TRXUSDT")
             await until(lambda: exchange.next_id("TRXUSDT") > missed)
             missed_ms = exchange.now_ms()
-            await until(lambda: exchange.now_ms() > missed_ms + 1_300)
+            await until(lambda: exchange.now_ms() > missed_ms + HELD_UP_MS)
             exchange.schedule.clear()
             count = len(producer.beats())
             await until(lambda: len(producer.beats()) > count + 5)
@@ -262,7 +273,7 @@ def test_a_symbol_that_was_not_asked_for_is_passed_over() -> None:
         async with simulated() as exchange, reading(exchange.venue("binance", stream_path=stray)) as producer:
             await producer.has_all(exchange, SYMBOLS["binance"])
             await until(lambda: producer.ledger.passed_over[UNASKED] > 20)
-            await asyncio.sleep(1.0)  # longer than silence lasts until somebody is asked about
+            await asyncio.sleep(0.7)  # longer than silence lasts until somebody is asked about
             await producer.has_all(exchange, SYMBOLS["binance"])
             assert {content["symbol"] for content, _, _ in producer.kafka.sent if "trade_id" in content} <= set(
                 SYMBOLS["binance"]

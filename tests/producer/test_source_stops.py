@@ -12,6 +12,7 @@ from producer.publishing.spill import Spill
 from producer.source import STOPPED, UNBEGUN
 from tests.producer.doubles import until
 from tests.producer.wired import (
+    HELD_UP_MS,
     SYMBOLS,
     in_order,
     none_behind_a_heartbeat,
@@ -41,7 +42,7 @@ def test_frames_that_wait_to_be_mapped_hold_back_the_heartbeat() -> None:
             producer.kafka.held = True
             await until(lambda: producer.samples()["producer_frames_waiting", "sim-binance"] > 0)
             paused_ms = exchange.now_ms()
-            await until(lambda: exchange.now_ms() > paused_ms + 1_500)
+            await until(lambda: exchange.now_ms() > paused_ms + HELD_UP_MS)
 
             def caught_up() -> bool:
                 producer.kafka.acknowledge(1)
@@ -133,13 +134,14 @@ def test_a_stop_before_the_beginning_is_known_is_told_and_the_next_start_asks_fo
 
     async def scenario() -> None:
         async with simulated() as exchange:
-            exchange.strike({"kind": "rest_slow", "delay_s": 0.5, "for_s": 2})
+            exchange.strike({"kind": "rest_slow", "delay_s": 0.3})
             async with reading(exchange.venue("binance")) as first:
                 await until(lambda: first.live.waiting > 5)
             began = [symbol for symbol in SYMBOLS["binance"] if first.ids(symbol)]
             assert {symbol: first.gaps(symbol) for symbol in began} == {
                 symbol: [("open", first.ids(symbol)[0] - 1, first.ids(symbol)[0] - 1, UNBEGUN)] for symbol in began
             }
+            exchange.schedule.clear()
             async with reading(exchange.venue("binance"), tail=tail_of(first.kafka)) as second:
                 await whole(exchange, SYMBOLS["binance"], first, second)
 

@@ -35,7 +35,7 @@ def test_the_account_balances_through_everything_and_every_metric_is_told(tmp_pa
                 *venues, kafka=first, later=[second], spill=spill, stall_s=0.4, symbols=symbols
             ) as producer:
                 exchange.strike({"kind": "duplicate_ids", "probability": 0.1}, {"kind": "drop_ids", "probability": 0.1})
-                exchange.strike({"kind": "malformed", "count": 2, "at_s": 0.5}, {"kind": "cut", "at_s": 1})
+                exchange.strike({"kind": "malformed", "count": 2, "at_s": 0.3}, {"kind": "cut", "at_s": 0.5})
                 await until(lambda: producer.publisher.spilled > 50)
                 assert producer.samples()["producer_in_hand_trades", "on disk"] > 50
                 await until(lambda: producer.publisher.spilled == 0)

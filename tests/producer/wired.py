@@ -37,6 +37,10 @@ from simulator.sockets import Limits
 from tests.producer.doubles import ScriptedKafka, publisher, until
 
 MINUTE_US = 60_000_000
+MARGIN_MS = 600
+"""How far heartbeats lag behind in a hurry; the simulator tells a trade up to 217 ms late."""
+HELD_UP_MS = 850
+"""Longer than that: a heartbeat that did not wait would run ahead."""
 QUICK = Patience(silence_s=5, connect_s=5, first_delay_s=0.05, longest_delay_s=0.2, session_s=5)
 PROTOCOLS = {"binance": BINANCE, "coinbase": COINBASE, "coinbase-advanced": replace(ADVANCED, stream_path="/advanced")}
 SYMBOLS = {  # two busy ones, a slow one, and one at rest
@@ -243,9 +247,10 @@ def none_behind_a_heartbeat(producer: Producer) -> int:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is noticed, heartbeats come, and ids are given up, much sooner than in earnest."""
     monkeypatch.setattr(vigil, "_LOOK_S", 0.05)
-    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, silence_s=0.6, suspicion_s=0.2))
+    monkeypatch.setattr(vigil, "Quiet", partial(Quiet, silence_s=0.4, suspicion_s=0.2))
     monkeypatch.setattr(source, "Backfill", partial(Backfill, pauses_s=(0.05, 0.05, 0.05)))
     monkeypatch.setattr(heartbeats, "BEAT_S", 0.02)
+    monkeypatch.setattr(heartbeats, "MARGIN_MS", MARGIN_MS)
 
 
 def tail_of(*kafkas: ScriptedKafka) -> Tail:
