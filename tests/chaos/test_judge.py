@@ -23,7 +23,7 @@ pytestmark = pytest.mark.e2e
 TRUTH = Truth(seed=5, rate=40.0)
 WAITS = "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {15}); print(flush=True); signal.sigwait({15})"
 """A program that ends in order when it is asked to."""
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
 
 Trades = list[dict[str, Any]]
 

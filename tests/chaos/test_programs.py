@@ -15,7 +15,7 @@ from local import processes
 from local.broker import Broker
 from tests.support import eventually
 
-SLEEPS = "import time; print('up', flush=True); time.sleep(60)"
+WAITS = "import signal; print('up', flush=True); signal.pause()"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def is_up(thing: Program) -> bool:
 
 def test_a_killed_program_is_dead_and_can_be_started_again(made: list[Program], tmp_path: Path) -> None:
     """A kill counts when it hit a running program; the next start is another process, with the same log."""
-    thing = program(made, tmp_path, SLEEPS)
+    thing = program(made, tmp_path, WAITS)
     assert not thing.kill()
     thing.start()
     first = processes.identify(thing.pid)
@@ -64,13 +64,13 @@ def test_a_program_that_ended_by_itself_was_not_killed(made: list[Program], tmp_
 
 def test_an_end_tells_the_exit_code_and_a_deaf_program_is_killed(made: list[Program], tmp_path: Path) -> None:
     """SIGTERM and its exit code; None when it had to be killed."""
-    hears = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
-    thing = program(made, tmp_path, f"{hears}; print('up', flush=True); time.sleep(60)")
+    hears = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"
+    thing = program(made, tmp_path, f"{hears}; print('up', flush=True); signal.pause()")
     thing.start()
     thing.wait_until(lambda: is_up(thing))
     assert thing.end(within_s=10)[0] == 7
-    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up up', flush=True)"
-    thing = program(made, tmp_path, f"{deaf}; time.sleep(60)")
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up up', flush=True)"
+    thing = program(made, tmp_path, f"{deaf}; signal.pause()")
     thing.start()
     thing.wait_until(lambda: "up up" in thing.log.read_text())
     code, seconds = thing.end(within_s=0.2)
@@ -86,7 +86,7 @@ def test_waiting_ends_with_the_program_or_the_time(made: list[Program], tmp_path
     log = re.escape(str(thing.log))
     with pytest.raises(ProgramError, match=rf"^the thing ended with exit code 3; its log: {log}$"):
         thing.wait_until(lambda: False)
-    thing = program(made, tmp_path, SLEEPS)
+    thing = program(made, tmp_path, WAITS)
     thing.start()
     with pytest.raises(ProgramError, match=rf"^the thing was not ready within 0.2 s; its log: {log}$"):
         thing.wait_until(lambda: False, within_s=0.2)

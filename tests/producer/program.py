@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -63,7 +62,7 @@ def ids(bootstrap: str, topic: str) -> dict[tuple[str, str], list[int]]:
 
 def in_time(condition: Callable[[], bool]) -> None:
     """Wait for what shows only in the whole topic: to read that all the time would take it from the program."""
-    eventually(lambda: bool(time.sleep(0.5)) or condition())
+    eventually(condition, every_s=0.5)
 
 
 def _serves(port: int) -> bool:
