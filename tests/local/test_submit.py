@@ -43,6 +43,7 @@ class Submit:
     def __init__(self, folder: Path, stack: Stack) -> None:
         self.folder, self.stack = folder, stack
         self.runs = stack.folder / "jobs"
+        self.jobs: list[processes.ProcessId] = []
 
     def start(self, code: str, *arguments: str, bootstrap: str) -> subprocess.Popen[str]:
         (self.folder / "job.py").write_text(code)
@@ -61,6 +62,7 @@ class Submit:
         if run.stdout.readline() != "waiting\n":
             _, errors = run.communicate(timeout=60)
             pytest.fail(f"the job did not start ({run.returncode}): {errors}")
+        self.jobs += [processes.identify(int(file.read_text())) for file in self.runs.glob("*.pid")]
         return run
 
     def is_clear(self) -> bool:
@@ -70,8 +72,12 @@ class Submit:
 @pytest.fixture
 def submit(tmp_path: Path) -> Iterator[Submit]:
     stack = Stack(tmp_path / "run")
-    yield Submit(tmp_path, stack)
+    made = Submit(tmp_path, stack)
+    yield made
     stack.run("down")
+    for job in made.jobs:  # a driver ends with its JVM; what stands for one here outlives a kill
+        if processes.is_alive(job):
+            os.kill(job.pid, signal.SIGKILL)
 
 
 def test_the_job_gets_what_it_needs(submit: Submit) -> None:
