@@ -22,7 +22,7 @@ EXIT_S = 10.0
 _READ_S = 300.0
 _PRESENT_US = 5 * SECOND_US
 """A topic that has caught up holds all that is older: what is missing later would be missing for the end alone."""
-_CLOSING_S = 10.0
+_CLOSING_S = 30.0
 """That a gap is filled may be told so much later than its trades are in the topic."""
 _SLACK = 1.05
 """The producer starts a little after the rate was chosen, and the tape is unequal."""

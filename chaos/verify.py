@@ -2,7 +2,7 @@
 
 What is demanded: every element is a heartbeat or a trade of the truth, equal in every field and type; of each market
 no id is missing from the first that the topic holds (the beginning of the minute in which the run began, or an
-earlier one) to the last; the first occurrences of a market's ids ascend and lie in one partition. Exact duplicates are
+earlier one) to the last; the first occurrences of the run's ids ascend and lie in one partition. Exact duplicates are
 allowed, and counted.
 """
 
@@ -147,7 +147,8 @@ class Verifier:
         if number in held.ids:
             self.duplicates += 1
             return
-        if number < held.newest:
+        # What went before the run may follow: a start that knows nothing of a symbol asks for a minute too much.
+        if self._since[key] <= number < held.newest:
             self.disordered += 1
             if self.disordered <= _SHOWN:
                 self.examples.append(f"{where}: {key.symbol} {number} follows {held.newest}")

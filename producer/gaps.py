@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from market.gap import STATUSES, Gap
 from market.trade import Trade
+from producer.completeness.edges import SETTLED
 from producer.completeness.sequence import Hole
 from producer.metrics import Sample, sample
 from producer.publishing.publish import Publisher
@@ -27,11 +28,12 @@ class Gaps:
     def tell(self, hole: Hole, status: str, cause: str) -> None:
         """Publish a hole as a gap, log it and count it."""
         symbol, first, last, after_ms, before_ms, _ = hole
-        level = logging.WARNING if status == "lost" else logging.INFO
+        is_lost = status == "lost" and cause != SETTLED  # an edge with nothing before it is no loss
+        level = logging.WARNING if is_lost else logging.INFO
         log.log(level, "%s %s: ids %d to %d %s: %s", self._exchange, symbol, first, last, status, cause)
         now_ms = time.time_ns() // 1_000_000
         self._reported[status] += 1
-        self._lost_trades += last - first + 1 if status == "lost" else 0
+        self._lost_trades += last - first + 1 if is_lost else 0
         self._publisher.gap(Gap(self._exchange, symbol, first, last, status, cause, now_ms, after_ms, before_ms))
 
     def samples(self) -> Iterator[Sample]:

@@ -50,16 +50,14 @@ class Publisher:
         spill: Spill | None = None,
         stall_s: float = STALL_S,
         on_refused: Callable[[Sequence[Trade]], None] | None = None,
-        on_unreadable: Callable[[int], None] | None = None,
     ) -> None:
         """`session` is the first one that `connect` has made; others are made when one fails.
 
         When Kafka takes nothing for `stall_s`, records go to the spill. Without one, what was taken waits in memory,
         and the publisher stays full until Kafka is back.
 
-        `on_refused` gets the trades of each record that Kafka does not take for its size, `on_unreadable` the number of
-        trades of this run that the spill turns out not to give back. Both are called from the event loop, and may hand
-        over records, such as those of gaps.
+        `on_refused` gets the trades of each record that Kafka does not take for its size. It is called from the event
+        loop, and may hand over records, such as those of gaps.
         """
         self.dropped_heartbeats = 0
         """Heartbeats that came while Kafka was away: they would be stale when it is back."""
@@ -75,8 +73,6 @@ class Publisher:
             on_refused=self._tell_refused,
         )
         self._on_refused = on_refused
-        if spill:
-            spill.on_unreadable = on_unreadable
         self._loop = asyncio.get_running_loop()
         self._single = batch_size == 1
         self._batches = Batches(batch_size, linger_ms / 1000, self._loop.time)

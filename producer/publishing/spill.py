@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -65,8 +65,6 @@ class Spill:
         """Leftover files with a part that cannot be read, which is set aside."""
         self.errors = 0
         """Writes that failed; each is tried again."""
-        self.on_unreadable: Callable[[int], None] | None = None
-        """Gets the number of trades of this run, when they turn out to be unreadable; each is counted once."""
         self._limit_bytes = limit_bytes
         self._segments = Segments(self._slots[0].folder)
         self._unwritten: deque[Record] = deque()
@@ -225,15 +223,12 @@ class Spill:
             await asyncio.sleep(_RETRY_S)
             return
         trades = sum(record.trades for record in records)
-        lost_trades = self.lost_trades
         missed = self._segments.was_read(segment, end, upto, (len(records), trades))
         self._ready.extend(records)
         self._ready.extend([None] * missed)
         for _ in range(min(self._skip, len(self._ready))):
             self._ready.popleft()
             self._skip -= 1
-        if self.on_unreadable and self.lost_trades > lost_trades:
-            self.on_unreadable(self.lost_trades - lost_trades)
 
     async def _write(self) -> None:
         while self._unwritten:

@@ -146,6 +146,13 @@ def test_exact_duplicates_are_counted_and_harmless(draw: int, later: int) -> Non
     assert (verifier.failures(), verifier.duplicates, verifier.disordered) == ([], 1, 0)
 
 
+def test_what_went_before_the_run_may_follow_later() -> None:
+    """A start that knows nothing of a market asks for a minute more than need be: those trades come behind."""
+    before = TRUTH.trades(BTC, SINCE[BTC] - 2, SINCE[BTC])
+    verifier = verified([*trades(), *before])
+    assert (verifier.failures(), verifier.disordered) == ([], 0)
+
+
 @few
 @given(st.integers(0, 10**6))
 def test_two_trades_in_the_wrong_order_are_found(draw: int) -> None:
