@@ -181,7 +181,7 @@ def test_reset_peer_gives_both_ends_a_rst_old_and_new_connections_alike() -> Non
         with pytest.raises(ConnectionResetError):
             await reader.readline()
         assert now() - began >= 1.5
-        assert wire.proxy.struck["ResetPeer"] == 3
+        await until(lambda: wire.proxy.struck["ResetPeer"] == 3)
         other.close()
 
     on(scenario)
