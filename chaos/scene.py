@@ -175,6 +175,7 @@ def judge(scene: Scene, settled_us: int, *, heal_s: float) -> Judgement:
         deadline_us = now_us() + _CLOSING_S * SECOND_US
         while settled and not gaps.are_closed and now_us() < deadline_us:
             gaps_reader.poll()
+        young = scene.truth.ids_before(max(settled_us, now_us() - _PRESENT_US))
         exit_code, exit_s = scene.producer.end(within_s=EXIT_S)
         if exit_code is None:
             failures.append(f"the producer did not end within {EXIT_S:g} s of SIGTERM and was killed")
@@ -183,7 +184,9 @@ def judge(scene: Scene, settled_us: int, *, heal_s: float) -> Judgement:
         reader.read_to_end(within_s=_READ_S)
         gaps_reader.read_to_end(within_s=_READ_S)
     catch_up_s = max(0.0, trades.settled_ms / 1000 - settled_us / SECOND_US) if settled else None
-    failures += trades.failures() + gaps.failures()
+    # What was being fetched just then, the producer tells as open when it is stopped: the next start fetches it.
+    told = gaps.open_from(young)
+    failures += trades.failures(told) + gaps.failures(told)
     return Judgement(trades, gaps, catch_up_s, exit_code, exit_s, failures)
 
 

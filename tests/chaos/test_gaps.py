@@ -48,6 +48,16 @@ def test_gaps_that_are_lost_or_left_open_are_told() -> None:
     assert gaps(gap("open", 5, 9), gap("lost", 5, 9)) == ["reported lost: sim-binance BTCUSDT 5–9"]
 
 
+def test_what_is_open_from_some_ids_on_can_be_left_out() -> None:
+    """A producer that was stopped while it fetched its newest trades says so, and the next one goes on."""
+    told = Gaps()
+    for value in (gap("open", 5, 9), gap("open", 20, 29), gap("open", 3, 4, "ETHUSDT")):
+        told.take(value)
+    young = told.open_from({Key("sim-binance", "BTCUSDT"): 9, Key("sim-binance", "ETHUSDT"): 3})
+    assert [str(left) for left in young] == ["sim-binance BTCUSDT 20–29", "sim-binance ETHUSDT 3–4"]
+    assert told.failures(young) == ["left open: sim-binance BTCUSDT 5–9"]
+
+
 def test_what_lies_before_the_run_is_an_edge_and_no_loss() -> None:
     """A record may say that nothing is known before it; a range that reaches into the run is a failure."""
     since = {Key("sim-binance", "BTCUSDT"): 10}

@@ -146,6 +146,17 @@ def test_exact_duplicates_are_counted_and_harmless(draw: int, later: int) -> Non
     assert (verifier.failures(), verifier.duplicates, verifier.disordered) == ([], 1, 0)
 
 
+def test_missing_trades_that_were_told_of_are_no_failure() -> None:
+    """Those inside a range that is known to be open; not those beside it."""
+    whole = trades()
+    places = of(BTC, whole)
+    lost = [whole.pop(place)["trade_id"] for place in (places[9], places[8], places[3])]
+    verifier = verified(whole)
+    assert verifier.failures([Range(BTC, lost[1] - 2, lost[0])]) == [
+        f"1 trades are missing in 1 ranges: sim-binance BTCUSDT {lost[2]}–{lost[2]}"
+    ]
+
+
 def test_what_went_before_the_run_may_follow_later() -> None:
     """A start that knows nothing of a market asks for a minute more than need be: those trades come behind."""
     before = TRUTH.trades(BTC, SINCE[BTC] - 2, SINCE[BTC])
