@@ -109,9 +109,9 @@ class Verifier:
                     found.append(Range(key, before + 1, after - 1))
         return found
 
-    def failures(self, told: Sequence[Range] = ()) -> list[str]:
-        """Everything that is wrong, in sentences; empty when the topic equals the truth but for the ranges `told`."""
-        missing = [lack for lack in self.missing() if not any(_holds(known, lack) for known in told)]
+    def failures(self, reported: Sequence[Range] = ()) -> list[str]:
+        """Everything that is wrong, in sentences; empty when the topic equals the truth but for the ranges `reported`."""
+        missing = [lack for lack in self.missing() if not any(_holds(known, lack) for known in reported)]
         count = sum(last - first + 1 for _, first, last in missing)
         told = [f"{kind}: {number}" for kind, number in self.problems.items()] + self.examples
         if self.disordered:
