@@ -122,8 +122,7 @@ def ready(bootstrap: str, topic: str, size: int, count: int) -> Cost:
 
     async def feed(publisher: Publisher) -> None:
         for trade in trades:
-            publisher.trade(trade)
-            if publisher.full:
+            if publisher.trade(trade) and publisher.full:
                 await publisher.room()
 
     return asyncio.run(_published(bootstrap, topic, size, feed))
@@ -139,8 +138,7 @@ def whole(bootstrap: str, topic: str, size: int, count: int) -> Cost:
             outcome = _mapped(text)
             for trade in outcome.trades:
                 for released in sequences.take(trade, time.monotonic()):
-                    publisher.trade(released)
-                    if publisher.full:
+                    if publisher.trade(released) and publisher.full:
                         await publisher.room()
 
     return asyncio.run(_published(bootstrap, topic, size, feed))

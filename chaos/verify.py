@@ -110,7 +110,7 @@ class Verifier:
         return found
 
     def failures(self, reported: Sequence[Range] = ()) -> list[str]:
-        """Everything that is wrong, in sentences; empty when the topic equals the truth but for the ranges `reported`."""
+        """Everything that is wrong, in sentences; empty when the topic equals the truth, but for `reported` ranges."""
         missing = [lack for lack in self.missing() if not any(_holds(known, lack) for known in reported)]
         count = sum(last - first + 1 for _, first, last in missing)
         told = [f"{kind}: {number}" for kind, number in self.problems.items()] + self.examples

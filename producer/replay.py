@@ -96,10 +96,10 @@ async def replay(
                 for trade in ledger.enter(entry.exchange, entry.outcome, entry.raw):
                     if barrier.before(trade):
                         await publisher.acknowledged()
-                    publisher.trade(trade)
+                    has_left = publisher.trade(trade)
                     trades += 1
                     latest[trade.exchange] = max(latest.get(trade.exchange, 0), trade.timestamp)
-                    if publisher.full:
+                    if has_left and publisher.full:
                         await publisher.room()
     await publisher.acknowledged()
     if close:

@@ -123,16 +123,18 @@ class Publisher:
         """Whether the bound is reached: wait for `room` before the next trade."""
         return self._delivery.full
 
-    def trade(self, trade: Trade) -> None:
-        """Take a trade; it leaves in its batch."""
+    def trade(self, trade: Trade) -> bool:
+        """Take a trade; it leaves in its batch. True: a record has left with it, and it is time to look at `full`."""
         if self._single:
             self._delivery.hand_over(Record(self._topic, None, trade.symbol.encode(), record_of(trade), 1))
-            return
+            return True
         batch = self._batches.add(trade)
         if batch:
             self._send(batch)
-        elif self._timer is None:
+            return True
+        if self._timer is None:
             self._arm()
+        return False
 
     def heartbeat(self, heartbeat: Heartbeat) -> None:
         """Send a heartbeat to every partition of the topic; not while Kafka is away, for it would come stale."""
