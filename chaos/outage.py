@@ -38,6 +38,7 @@ def main() -> int:
         "METRICS_PORT": str(metrics_port),
         "SPILL_LIMIT_MB": arguments.spill_limit_mb,
         "LOG_LEVEL": "INFO",
+        "HOLE_WAIT": "60s",  # longer than the first minute takes to be fetched: nothing may follow late
     }
     folder = Path(tempfile.mkdtemp(prefix="outage-"))
     with scene(
