@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 
@@ -16,6 +17,9 @@ from market.settings import ROOT
 from tests.support import eventually, free_ports
 
 KAFKA_START_S = 60.0
+
+# A shell that starts the tests in the background has Ctrl-C ignored, and so would the programs that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that is busy with something else is no failure: examples have no time limit of their own.
 settings.register_profile("tests", deadline=None)
