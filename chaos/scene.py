@@ -161,13 +161,13 @@ def judge(scene: Scene, settled_us: int, *, heal_s: float) -> Judgement:
         Reader(scene.bootstrap, scene.topic, trades.take) as reader,
         Reader(scene.bootstrap, f"{scene.topic}-gaps", lambda *record: gaps.take(record[-1])) as gaps_reader,
     ):
-        # The reader may be behind: what counts is the time at which a record came to Kafka.
-        reached_us = settled_us
+        reached_us = settled_us  # the reader may be behind: what counts is how far it has come
         while not (trades.is_settled and trades.reaches(scene.truth.ids_before(reached_us - _PRESENT_US))):
             if scene.producer.code is not None:
                 failures.append(f"the producer ended with exit code {scene.producer.code} before it was asked to")
                 break
-            reached_us = reader.newest_ms * 1000 if reader.poll() else now_us()
+            reader.poll()
+            reached_us = reader.reached_ms() * 1000
             if reached_us > settled_us + heal_s * SECOND_US:
                 failures.append(f"the topic has not caught up within {heal_s:g} s")
                 break

@@ -28,8 +28,7 @@ class Reader:
         self._topic = topic
         self._take = take
         self._partitions: list[TopicPartition] = []
-        self.newest_ms = 0
-        """The latest Kafka time of what was taken."""
+        self._newest_ms: dict[int, int] = {}  # the latest Kafka time of what was taken, by partition
 
     def __enter__(self) -> Self:
         """Raises `ProgramError` where there is no such topic."""
@@ -50,16 +49,26 @@ class Reader:
         count = 0
         for records in self._consumer.poll(timeout_ms=_POLL_MS, max_records=5_000).values():
             for record in records:
-                self.newest_ms = max(self.newest_ms, record.timestamp)
+                self._newest_ms[record.partition] = record.timestamp
                 self._take(record.partition, record.offset, record.timestamp, record.value)
                 count += 1
         return count
 
+    def reached_ms(self) -> int:
+        """The Kafka time up to which every partition was taken; the present, where there is no more to take."""
+        if not any(self._consumer.position(partition) < end for partition, end in self._ends().items()):
+            return time.time_ns() // 1_000_000
+        return min(self._newest_ms.get(partition.partition, 0) for partition in self._partitions)
+
     def read_to_end(self, *, within_s: float) -> None:
         """Take everything that is in the topic now. Raises `TimeoutError`."""
-        ends = self._consumer.end_offsets(self._partitions)
+        ends = self._ends()
         deadline_s = time.monotonic() + within_s
         while any(self._consumer.position(partition) < end for partition, end in ends.items()):
             self.poll()
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"topic {self._topic} was not read to its end within {within_s:g} s")
+
+    def _ends(self) -> dict[TopicPartition, int]:
+        ends: dict[TopicPartition, int] = self._consumer.end_offsets(self._partitions)
+        return ends
