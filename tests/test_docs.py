@@ -196,3 +196,14 @@ def test_the_readmes_figures_are_measured() -> None:
         f"(set-up over the network takes {figures['setup_s']} s); "
         f"the driver then takes {figures['driver_resident_mib_max']} MiB"
     ) in first_screen
+
+
+def test_what_ten_minutes_without_a_broker_take_is_measured() -> None:
+    """README and operations.md tell the memory and disk of the result that they name."""
+    figures = json.loads((ROOT / "bench/results/2026-11-21/outage.json").read_text())["figures"]
+    memory = f"took {figures['peak_memory_mib']} MiB"
+    assert memory in " ".join(README.split())
+    operations = " ".join((ROOT / "docs/operations.md").read_text().split())
+    assert f"{memory} at most, and {figures['peak_spill_mib']} MiB of disk" in operations
+    assert f"stays below {figures['memory_bound_mib']} MiB" in operations
+    assert figures["failures"] == []
