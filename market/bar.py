@@ -58,6 +58,20 @@ def bars_of(trades: Iterable[Trade], width_ms: int = WIDTH_MS) -> list[Bar]:
     return [_bar(*key, group) for key, group in sorted(groups.items())]
 
 
+def rolled_up(bars: Iterable[Bar], width_ms: int, phase_ms: int = 0) -> list[Bar]:
+    """Wider bars made of narrower ones, in any order, sorted by exchange, symbol and time.
+
+    They are what `bars_of` makes of the trades at this width, which must be a multiple of the bars' own: of the
+    narrower ones, the first opens and the last closes. They begin at the multiples of the width plus `phase_ms`
+    (weeks begin on Mondays, the epoch on a Thursday).
+    """
+    groups: defaultdict[tuple[str, str, int], list[Bar]] = defaultdict(list)
+    for bar in bars:
+        start = bar.timestamp - (bar.timestamp - phase_ms) % width_ms
+        groups[bar.exchange, bar.symbol, start].append(bar)
+    return [_rolled_up(*key, sorted(group, key=lambda bar: bar.timestamp)) for key, group in sorted(groups.items())]
+
+
 def current(bars: Iterable[Bar]) -> list[Bar]:
     """The bars that count: of each exchange, symbol and time, the one with the highest revision."""
     latest: dict[tuple[str, str, int], Bar] = {}
@@ -92,6 +106,30 @@ def _bar(exchange: str, symbol: str, start: int, trades: list[Trade]) -> Bar:
         first_trade_id=min(ids),
         last_trade_id=max(ids),
         missing_trades=max(ids) - min(ids) + 1 - len(ids),
+    )
+
+
+def _rolled_up(exchange: str, symbol: str, start: int, bars: list[Bar]) -> Bar:
+    volume, quote_volume = _sum(bar.volume for bar in bars), _sum(bar.quote_volume for bar in bars)
+    first, last = min(bar.first_trade_id for bar in bars), max(bar.last_trade_id for bar in bars)
+    count = sum(bar.trade_count for bar in bars)
+    return Bar(
+        exchange=exchange,
+        symbol=symbol,
+        timestamp=start,
+        open=bars[0].open,
+        high=max(bar.high for bar in bars),
+        low=min(bar.low for bar in bars),
+        close=bars[-1].close,
+        volume=volume,
+        quote_volume=quote_volume,
+        vwap=_half_up(quote_volume, volume),
+        trade_count=count,
+        taker_buy_volume=_sum(bar.taker_buy_volume for bar in bars),
+        taker_buy_quote_volume=_sum(bar.taker_buy_quote_volume for bar in bars),
+        first_trade_id=first,
+        last_trade_id=last,
+        missing_trades=last - first + 1 - count,
     )
 
 

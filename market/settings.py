@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 """The project's folder: relative paths in settings start here, from whichever folder a program is started."""
 
 SOURCES = ("simulator", "binance", "coinbase", "coinbase-advanced")
-QUERIES = ("bars", "archive")
+QUERIES = ("bars", "archive", "amend")
 
 
 class SettingsError(ValueError):
@@ -168,7 +168,7 @@ class Settings:
     )
     bar_format: str = _setting("delta", _one_of("delta", "parquet"), "format of bars_1s: delta or parquet")
     queries: tuple[str, ...] = _setting(
-        "bars,archive", _some_of(*QUERIES), "queries that jobs/ohlcv.py runs: bars, archive"
+        "bars,archive,amend", _some_of(*QUERIES), "queries that jobs/ohlcv.py runs: bars, archive, amend"
     )
     watermark_delay: int = _setting(
         "2s", _duration_ms(1), "how long a second stays open for trades that come out of order"
@@ -178,6 +178,7 @@ class Settings:
     )
     trigger_interval: int = _setting("1s", _duration_ms(0), "how often the bars query starts a batch")
     archive_interval: int = _setting("5s", _duration_ms(0), "how often the archive query starts a batch")
+    amend_interval: int = _setting("2s", _duration_ms(0), "how often the amend query looks for new rows of the archive")
     max_offsets_per_trigger: int = _setting(
         "500000", _integer(1, 10**9), "Kafka records a batch takes at most, of all partitions together"
     )
@@ -186,6 +187,18 @@ class Settings:
     )
     state_partitions: int = _setting(
         "2", _integer(1, 10_000), "partitions of the bars query's state; fixed at a checkpoint's first start"
+    )
+    upkeep_interval: int = _setting(
+        "10m", _duration_ms(0), "how often the job makes small files few and deletes what nobody needs. 0s: never"
+    )
+    upkeep_keep: int = _setting(
+        "1h", _duration_ms(60_000), "how long files and log entries that no longer count are kept for slow readers"
+    )
+    fold_after_days: int = _setting(
+        "7", _integer(0, 36_500), "days after which of a bar only the newest revision is kept. 0: all, for ever"
+    )
+    archive_days: int = _setting(
+        "0", _integer(0, 36_500), "days of trades and rejected trades that are kept. 0: all, for ever"
     )
     log_level: str = _setting(
         "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what our programs log: DEBUG, INFO, WARNING, ERROR"

@@ -94,6 +94,10 @@ class Reason:
     FUTURE = "timestamp is later than the record's Kafka time and the tolerance"
 
 
+CONFLICT = "conflict: an earlier element has the same exchange, symbol and trade_id, and other content"
+"""Why a valid trade is rejected: for another one, so that no element shows it alone."""
+
+
 _PATTERNS = {
     name: re.compile(pattern) for name, pattern in (("symbol", SYMBOL), ("numeral", NUMERAL), ("integer", INTEGER))
 }

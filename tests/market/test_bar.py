@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zipfile
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from market.bar import Bar, bars_of, current
+from market.bar import Bar, bars_of, current, rolled_up
 from market.trade import Trade
 from tests import recordings
+from tests.bars.strategies import trades
 from tests.recordings import kline_of
 
 
@@ -86,6 +89,49 @@ def test_the_highest_revision_is_the_current_bar() -> None:
     (bar,) = bars_of([trade(1_700_000_000_000, 1, "1")])
     amended = Bar(**{name: getattr(bar, name) for name in bar.__slots__} | {"revision": 1, "trade_count": 2})
     assert current([amended, bar]) == [amended]
+
+
+@given(trades(), st.sampled_from((1_000, 2_000, 3_000, 60_000, 604_800_000)), st.sampled_from((0, 1_000, 345_600_000)))
+def test_wider_bars_are_those_of_the_trades(some: list[Trade], width_ms: int, phase_ms: int) -> None:
+    """Seconds rolled up to any width, from any order, are what the trades give at that width; with a phase, shifted."""
+    moved = [trade._replace(timestamp=trade.timestamp - phase_ms) for trade in some]
+    expected = [replace(bar, timestamp=bar.timestamp + phase_ms) for bar in bars_of(moved, width_ms)]
+    assert rolled_up(reversed(bars_of(some)), width_ms, phase_ms) == expected
+
+
+def test_recorded_seconds_roll_up_to_recorded_minutes() -> None:
+    """A day of Coinbase's seconds, as others recorded them, gives all of its minutes in five fields."""
+    seconds, minutes = (lean_bars(name) for name in ("second", "minute"))
+    assert (len(seconds), len(minutes)) == (4_063, 1_419)
+    fields = ("timestamp", "open", "high", "low", "close", "volume")
+    rolled = rolled_up(seconds, 60_000)
+    assert [[getattr(bar, name) for name in fields] for bar in rolled] == [
+        [getattr(bar, name) for name in fields] for bar in minutes
+    ]
+
+
+def lean_bars(width: str) -> list[Bar]:
+    """Recorded bars of Coinbase BTC-USD, 2016-10-07; what the recording does not have is made up."""
+    file = recordings.path(f"lean/coinbase_{width}_btcusd_20161007_trade.zip")
+    with zipfile.ZipFile(file) as archive:
+        lines = archive.read(archive.namelist()[0]).decode().split()
+    bars = []
+    for number, line in enumerate(lines):
+        start, *prices = line.split(",")
+        opened, high, low, close, volume = map(Decimal, prices)
+        time_ms = 1_475_798_400_000 + int(start)
+        made_up = (volume, Decimal(1), 1, volume, volume, number, number, 0)
+        bars.append(Bar("coinbase", "BTCUSD", time_ms, opened, high, low, close, volume, *made_up))
+    return bars
+
+
+def test_weeks_begin_on_mondays_by_their_phase() -> None:
+    """With the four days from the epoch's Thursday to a Monday, a week holds Monday to Sunday."""
+    day = 86_400_000
+    monday = 1_762_128_000_000  # 2025-11-03T00:00Z
+    bars = bars_of([trade(monday - 1, 1, "1"), trade(monday, 2, "2"), trade(monday + 7 * day - 1, 3, "3")])
+    weeks = rolled_up(bars, 7 * day, 4 * day)
+    assert [(week.timestamp, week.trade_count) for week in weeks] == [(monday - 7 * day, 1), (monday, 2)]
 
 
 def test_the_exchanges_own_klines() -> None:

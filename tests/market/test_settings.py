@@ -20,7 +20,7 @@ def test_without_anything_set_the_defaults_hold() -> None:
     """The defaults are those of the design: one topic, four partitions, Delta, two seconds of patience."""
     found = settings()
     assert (found.kafka_topic, found.kafka_partitions, found.batch_size) == ("crypto-trades", 4, 1)
-    assert (found.bar_format, found.queries, found.state_partitions) == ("delta", ("bars", "archive"), 2)
+    assert (found.bar_format, found.queries, found.state_partitions) == ("delta", ("bars", "archive", "amend"), 2)
     assert (found.watermark_delay, found.future_tolerance, found.trigger_interval) == (2_000, 2_000, 1_000)
     assert (found.max_offsets_per_trigger, found.spark_max_poll_records) == (500_000, 10_000)
 
@@ -69,7 +69,7 @@ def test_durations_have_a_number_and_a_unit(text: str, milliseconds: int) -> Non
         ("SIMULATOR_RATE", "nan", "a number from 1 to 1e+06"),
         ("REPLAY_SPEED", "fast", "a number from 0.001 to 1e+06 or max"),
         ("BAR_FORMAT", "Delta", "one of delta, parquet"),
-        ("QUERIES", "bars,amend", "one or more of bars, archive, separated by commas"),
+        ("QUERIES", "bars,prices", "one or more of bars, archive, amend, separated by commas"),
         ("SOURCE", "kraken", "one or more of simulator, binance, coinbase, coinbase-advanced, separated by commas"),
         (
             "WATERMARK_DELAY",
