@@ -15,7 +15,7 @@ COPY --chown=bars:bars pyproject.toml ./
 COPY --chown=bars:bars conf/constraints.txt conf/ivy.xml conf/ivysettings.xml conf/jars.sha256 conf/
 COPY --chown=bars:bars scripts/setup scripts/
 COPY --chown=bars:bars local/__init__.py local/install.py local/jars.py local/java.py local/processes.py local/
-RUN scripts/setup
+RUN scripts/setup --for-a-job
 
 COPY --chown=bars:bars . .
 

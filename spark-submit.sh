@@ -10,6 +10,6 @@ while [ -L "$self" ]; do # readlink -f is not everywhere
 done
 root="$(cd "$(dirname "$self")" && pwd -P)"
 
-"$root/scripts/setup"
+"$root/scripts/setup" --for-a-job
 # -P: a folder called local, where this was called from, is not ours.
 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" exec "$root/.venv/bin/python" -P -m local.submit "$@"

@@ -45,6 +45,19 @@ class Arguments:
         return [jar for option in self.options if option[0] == "--jars" for jar in option[1].split(",") if jar]
 
     @property
+    def has_properties_file(self) -> bool:
+        return any(option[0] == "--properties-file" for option in self.options)
+
+    @property
+    def driver_class_path(self) -> list[str]:
+        """What the last option for it gives, as the launcher has it: --driver-class-path before --conf."""
+        given = [option[1] for option in self.options if option[0] == "--driver-class-path"]
+        properties = [option[1] for option in self.options if option[0] in ("--conf", "-c")]
+        name = "spark.driver.extraClassPath="
+        given = given or [text.removeprefix(name) for text in properties if text.startswith(name)]
+        return given[-1:]
+
+    @property
     def is_local(self) -> bool:
         """Whether Spark runs in one process on this machine, as conf/spark-defaults.conf has it."""
         masters = [option[1] for option in self.options if option[0] in ("--master", "--remote")]

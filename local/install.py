@@ -29,6 +29,8 @@ from local.processes import signal_group, start
 
 ROOT = Path(__file__).resolve().parent.parent
 TAIL_LINES = 12
+FOR_A_JOB = "--for-a-job"
+"""Given by spark-submit.sh: a job waits, so that what only makes later starts quicker is left out."""
 
 
 class SetupError(RuntimeError):
@@ -68,20 +70,27 @@ class Layout:
     def venv_key(self) -> str:
         """What the environment is made from. Its path belongs to it: a virtual environment cannot be moved."""
         version = ".".join(map(str, sys.version_info[:2]))
-        return "\n".join(
-            [f"python {version} at {self.root}", *self.dependencies(), self.digest("conf/constraints.txt"), ""]
-        )
+        parts = f"python {version} at {self.root}", *self.dependencies(), self.digest("conf/constraints.txt"), ""
+        return "\n".join(parts)
+
+    def class_archive(self, java: Path) -> Path:
+        """Where the archive of the classes that the job loads lies, for this Java and these jars."""
+        release = java / "release"
+        made_from = (release.read_text() if release.is_file() else str(java), self.venv_key(), self.jars_key())
+        return self.jars / "start" / f"classes-{hashlib.sha256(repr(made_from).encode()).hexdigest()[:12]}.jsa"
 
     def jars_key(self) -> str:
         return self.digest("conf/ivy.xml", "conf/ivysettings.xml", "conf/jars.sha256") + "\n"
 
 
 def main(arguments: Sequence[str]) -> int:
-    if arguments:
+    if arguments not in ([], [FOR_A_JOB]):
         print("usage: scripts/setup (it takes no arguments; PYTHON and JAVA_HOME choose the Python and the Java)")
         return 0 if arguments[0] in ("-h", "--help") else 2
     try:
         set_up(Layout())
+        if FOR_A_JOB not in arguments:
+            make_archive(Layout())
     except (SetupError, JarError, JavaError) as error:
         print(f"Set-up: {error}", file=sys.stderr)
         return 1
@@ -132,15 +141,8 @@ def make_venv(layout: Layout, steps: Steps) -> None:
         f"virtual environment .venv, Python {sys.version.split()[0]}",
         [str(python), "-m", "venv", "--clear", layout.venv],
     )
-    pip: list[str | Path] = [
-        layout.python,
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--progress-bar",
-        "off",
-    ]
+    options = ["--disable-pip-version-check", "install", "--progress-bar", "off"]
+    pip: list[str | Path] = [layout.python, "-m", "pip", *options]
     steps.run(
         "Python packages (PySpark alone is 430 MB)",
         [*pip, "--constraint", layout.root / "conf" / "constraints.txt", *layout.dependencies()],
@@ -170,6 +172,18 @@ def fetch_jars(layout: Layout, steps: Steps, java: Path) -> None:
     shutil.rmtree(layout.jars, ignore_errors=True)
     aside.rename(layout.jars)
     (layout.jars / "ready").write_text(layout.jars_key())
+
+
+def make_archive(layout: Layout) -> None:
+    """The class-data archive that makes starts quicker (`local/archive.py`): tried once, and nothing depends on it."""
+    made = layout.class_archive(find_java())
+    if made.exists() or made.with_suffix(".failed").exists():
+        return
+    _say("Class archive, for quick starts of the job (a run of it on a Kafka of its own, thrown away) …")
+    began = time.monotonic()
+    # By the environment's Python, for it runs the job.
+    subprocess.run([layout.python, "-m", "local.archive"], cwd=layout.root, stdout=subprocess.DEVNULL)
+    _say(f"     done in {time.monotonic() - began:.1f} s")
 
 
 class Steps:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from local import parts, processes, stack, state
+from local import launcher, parts, processes, stack, state
 from local.arguments import Arguments, UsageError, find_script, settings_in, split
 from local.install import ROOT
 from local.java import JavaError, find_java
@@ -124,19 +124,24 @@ class Submission:
         while not launch.poll() and not self._signalled.wait(0.05):
             pass
 
-    def _spark_submit(self, pid_file: Path, scratch: Path) -> tuple[list[str | Path], dict[str, str]]:
-        spark_home = _spark_home()
+    def _spark_submit(self, pid_file: Path, scratch: Path) -> tuple[list[str], dict[str, str]]:
+        spark_home, java, given = _spark_home(), find_java(), self._arguments
         jars = [str(jar) for jar in sorted((ROOT / "jars" / "spark").glob("*.jar"))]
-        partitions = f"spark.sql.shuffle.partitions={self._settings.state_partitions}"
-        command: list[str | Path] = [spark_home / "bin" / "spark-submit", "--conf", partitions]
-        command += ["--jars", ",".join([*jars, *self._arguments.jars]), *self._arguments.flat(but=["--jars"])]
+        options = ["--conf", f"spark.sql.shuffle.partitions={self._settings.state_partitions}"]
+        if given.is_local and not given.has_properties_file:  # which may name a class path of its own
+            # On the class path they need not be copied at each start, and come from the class-data archive.
+            options += ["--driver-class-path", os.pathsep.join([*jars, *given.driver_class_path])]
+            options += given.flat(but=["--driver-class-path"])
+        else:
+            options += ["--jars", ",".join([*jars, *given.jars]), *given.flat(but=["--jars"])]
         environment = _python_path(self._environment) | {
             "SPARK_HOME": str(spark_home),
             "SPARK_CONF_DIR": str(ROOT / "conf"),
             "SPARK_LOCAL_DIRS": str(scratch),
             "PYSPARK_PYTHON": sys.executable,
             "PYSPARK_DRIVER_PYTHON": sys.executable,
-            "JAVA_HOME": str(find_java()),
+            "JAVA_HOME": str(java),
+            "PYTHONHASHSEED": "0",  # as bin/spark-submit sets it
             "TZ": "UTC",
             "BARS_PID_FILE": str(pid_file),
         }
@@ -145,7 +150,8 @@ class Submission:
         environment.pop("BARS_TERMINAL", None)
         if sys.stdout.isatty():
             environment["BARS_TERMINAL"] = str(shutil.get_terminal_size().columns)
-        return [*command, self._arguments.script, *self._arguments.job], environment
+        words = [given.script, *given.job]
+        return launcher.command(options, words, environment, java=java, is_local=given.is_local), environment
 
     def _watch(self, job: subprocess.Popen[bytes], launch: stack.Launch | None, pid_file: Path) -> int:
         """Until the job has ended; a signal asks the driver to end, and later ends it."""
