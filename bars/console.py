@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +13,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from bars.late import Tally
+from bars.sink import Repeats
 
 SHOWN = 12
 
@@ -30,10 +33,14 @@ class Status:
     """Kafka records not yet read."""
     watermark: str = "none yet"
     batch_s: float = 0
-    late: int = 0
-    """Groups of trades that came after their second was closed. They are in `trades`, and in no bar."""
+    late: Tally | None = None
+    """What came too late for its bar, and amended it; None where no query of this application amends."""
+    dropped: int = 0
+    """Groups of trades that came after their second was closed, as Spark counts them: not trades."""
+    copies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of each exchange and symbol, elements of open seconds that bear the id of an earlier one."""
     bars: int = 0
-    """Bars seen since the start."""
+    """Bars seen since the start, without amended ones."""
     latest: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=SHOWN))
 
     def take_progress(self, progress: Mapping[str, Any]) -> int:
@@ -43,15 +50,21 @@ class Status:
         self.records_per_s = source.get("inputRowsPerSecond") or 0.0
         self.lag = int((source.get("metrics") or {}).get("maxOffsetsBehindLatest") or 0)
         self.watermark = (progress.get("eventTime") or {}).get("watermark") or self.watermark
-        late = sum(int(operator["numRowsDroppedByWatermark"]) for operator in progress["stateOperators"])
-        self.late += late
+        dropped = sum(int(operator["numRowsDroppedByWatermark"]) for operator in progress["stateOperators"])
+        self.dropped += dropped
         self.batch_s = (progress["durationMs"].get("triggerExecution") or 0) / 1000
-        return late
+        return dropped
+
+    def take_repeats(self, repeats: Sequence[Repeats]) -> None:
+        """Takes over what came more than once in a batch of the bars query."""
+        for repeat in repeats:
+            self.copies[repeat.exchange, repeat.symbol] += repeat.copies + repeat.conflicts
 
     def take_bars(self, bars: Iterable[Mapping[str, Any]]) -> int:
-        """Takes over new rows of the table; returns how many."""
+        """Takes over new rows of the table; returns how many. Amended bars are told by `late`, not here."""
         before = self.bars
-        for bar in sorted(bars, key=lambda bar: (bar["timestamp"], bar["trade_count"])):
+        new = (bar for bar in bars if not bar["revision"])
+        for bar in sorted(new, key=lambda bar: (bar["timestamp"], bar["trade_count"])):
             self.bars += 1
             self.latest.append(bar)
         return self.bars - before
@@ -64,8 +77,19 @@ class Status:
         )
 
     def warning(self) -> str:
-        """What to say of trades that came too late; nothing while there are none."""
-        return f"  {self.late:,} GROUPS OF TRADES TOO LATE FOR THEIR BARS" if self.late else ""
+        """What to say of trades that came twice or too late; nothing while there are none."""
+        said = []
+        if copies := self.copies.total():
+            said.append(f"copies: {copies:,}")
+        if self.late is None and self.dropped:
+            said.append(f"GROUPS OF TRADES TOO LATE FOR THEIR BARS: {self.dropped:,}")
+        if self.late and self.late.trades:
+            said.append(f"late trades: {self.late.trades:,} (by up to {_duration(self.late.latest_ms)})")
+        if self.late and self.late.amended:
+            said.append(f"amended bars: {self.late.amended:,}")
+        if self.late and self.late.refused:
+            said.append(f"BARS NOT AMENDED, FOR THE ARCHIVE LACKS TRADES OF THEIRS: {self.late.refused:,}")
+        return "  " + ", ".join(said) if said else ""
 
 
 class LineView:
@@ -133,6 +157,12 @@ def drawing(status: Status) -> Group:
 def view(status: Status, terminal: str | None) -> LiveView | LineView:
     """The live view where `terminal` gives a width (spark-submit.sh sets BARS_TERMINAL on a terminal), else lines."""
     return LiveView(status, int(terminal)) if terminal else LineView(status)
+
+
+def _duration(time_ms: int) -> str:
+    """A time for a person: 0.3 s, 75.0 s, 3 h 2 min."""
+    minutes = time_ms // 60_000
+    return f"{time_ms / 1000:.1f} s" if minutes < 10 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _say(text: str) -> None:

@@ -52,7 +52,8 @@ class DeltaFollower(Follower):
 
     def _added(self, entry: Path) -> list[str]:
         actions = [json.loads(line) for line in entry.read_text().splitlines()]
-        return [unquote(action["add"]["path"]) for action in actions if "add" in action]
+        added = [action["add"] for action in actions if "add" in action]
+        return [unquote(add["path"]) for add in added if add["dataChange"]]  # else its rows were there before
 
 
 class ParquetFollower(Follower):

@@ -7,15 +7,17 @@ a failure to commit is logged and changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
+from bars.recovery.checkpoint import Offsets
 from market.settings import Settings
 
 GROUP = "crypto-consumer-group"
+AGAIN_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +28,18 @@ class LagGroup:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._consumer: KafkaConsumer | None = None
-        self._committed: Mapping[str, Mapping[str, int]] = {}
+        self._committed: Offsets = {}
+        self._wanted: Offsets = {}
+        self._tried = 0.0
 
-    def commit(self, offsets: Mapping[str, Mapping[str, int]]) -> None:
-        """Commits the offsets (topic to partition to the next offset to read) if they have changed."""
+    def commit(self, offsets: Offsets) -> None:
+        """Commits the offsets, those of the next records to read, if they have changed."""
+        self._wanted = offsets
         if offsets == self._committed:
             return
+        self._tried = time.monotonic()
         positions = {
-            TopicPartition(topic, int(partition)): OffsetAndMetadata(offset, "", -1)
+            TopicPartition(topic, partition): OffsetAndMetadata(offset, "", -1)
             for topic, partitions in offsets.items()
             for partition, offset in partitions.items()
         }
@@ -51,6 +57,11 @@ class LagGroup:
             self._committed = offsets
         except KafkaError as error:
             log.warning("the consumer group %s does not show the current lag: %s", GROUP, error)
+
+    def tend(self) -> None:
+        """Tries again what has failed, some seconds later."""
+        if self._wanted != self._committed and time.monotonic() > self._tried + AGAIN_S:
+            self.commit(self._wanted)
 
     def close(self) -> None:
         """Leaves Kafka."""

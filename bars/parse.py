@@ -76,9 +76,11 @@ def _elements(records: DataFrame) -> DataFrame:
     wrapped = F.when(text.startswith("{"), F.concat(F.lit('{"one":['), quoted, F.lit("]}"))).when(
         text.startswith("["), F.concat(F.lit('{"many":['), quoted, F.lit("]}"))
     )
-    parsed = F.from_json(wrapped, f"one array<struct<{_ELEMENT}>>, many array<array<struct<{_ELEMENT}>>>")
-    one, many = F.col("parsed.one"), F.col("parsed.many")
-    elements = F.when(F.size(one) == 1, one).when(F.size(many) == 1, many[0])
+    # Where a value is damaged, from_json reads on behind it, and what it makes of the rest may look like a trade.
+    schema = f"one array<struct<{_ELEMENT}>>, many array<array<struct<{_ELEMENT}>>>, damage string"
+    parsed = F.from_json(wrapped, schema, {"columnNameOfCorruptRecord": "damage", "allowSingleQuotes": "false"})
+    one, many, whole = F.col("parsed.one"), F.col("parsed.many"), F.col("parsed.damage").isNull()
+    elements = F.when(whole & (F.size(one) == 1), one).when(whole & (F.size(many) == 1), many[0])
     return (
         records.withColumn("parsed", parsed)
         .select(

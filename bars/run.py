@@ -5,27 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import Any
 
-from pyspark.errors import StreamingQueryException
-from pyspark.sql import SparkSession
+from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+from pyspark.errors import PySparkException, StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
 
-from bars import pairing
-from bars.aggregate import to_bars
+from bars.amend import Amender, hush, write_amended
 from bars.console import Status, view
 from bars.follow import follow
 from bars.lag import LagGroup
+from bars.late import unread
 from bars.parse import parse, valid
-from bars.sink import BARS, TRADES, create_tables, write_archive, write_bars
-from bars.source import kafka_stream, wait_for_topic
-from market.settings import Settings
+from bars.recovery import pairing
+from bars.recovery.checkpoint import Offsets, last_committed, offsets_of
+from bars.recovery.holder import Holder
+from bars.sink import Tell, bars_stream, write_archive, write_bars
+from bars.source import kafka_stream, trades_stream, wait_for_topic
+from bars.stop import Stop
+from bars.tables import BARS, TRADES, create_tables
+from bars.upkeep.background import Background
+from market.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -34,118 +41,192 @@ STOP_PATIENCE_S = 4
 
 
 WARM_BATCHES = 2
-"""Batches of the first query before the next one starts. The first ones compile what they need, the second writes the
-first bars; beside another query, both would take twice as long."""
+"""Batches of a query before the next one starts. The first ones compile what they need, the second writes the first
+bars; beside another query, both would take twice as long."""
 
 
-class Stop:
-    """Whether the program was asked to stop, by SIGTERM or Ctrl-C."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def listen(self) -> Stop:
-        """Takes over the signals, and tells spark-submit.sh (BARS_PID_FILE) which process to send them to."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._event.set())
-        if file := os.environ.get("BARS_PID_FILE"):
-            Path(file).write_text(str(os.getpid()))
-        return self
-
-    def asked(self) -> bool:
-        """Whether it was."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Waits that long, or until it is."""
-        return self._event.wait(seconds)
-
-
-def run(spark: SparkSession, settings: Settings, stop: Stop, *, available_now: bool) -> int:
+def run(
+    spark: SparkSession,
+    settings: Settings,
+    stop: Stop,
+    *,
+    available_now: bool,
+    waiting: Callable[[Holder], bool] | None = None,
+    before: Callable[[str], object] = lambda topic_id: None,
+) -> int:
     """Runs the configured queries on the topic; returns the program's exit code.
 
-    Raises `PairingError` where checkpoint, tables, topic and settings do not belong together.
+    While another run holds the checkpoint, `waiting` says whether to wait for it (`pairing.locked`). With the
+    checkpoint held and the topic found, `before` is called with the topic's id. Raises `PairingError` where
+    checkpoint, tables, topic and settings do not belong together, and `SettingsError` where the queries cannot run in
+    the format of bars.
     """
-    topic_id = wait_for_topic(settings, stop.asked)
-    if topic_id is None:
-        return 0
-    with pairing.locked(settings):
+    settings = replace(settings, queries=possible(settings))
+    with pairing.locked(settings, spark, waiting=waiting):
+        topic_id = wait_for_topic(settings, stop.asked)
+        if topic_id is None:
+            return 0
+        before(topic_id)
         pairing.pair(settings, topic_id)
         engine = {name: spark.conf.get(name, None) for name in pairing.frozen_names(settings)}
         pairing.check_engine(settings, engine)
-        create_tables(settings)
-        starts = _starts(spark, settings, available_now=available_now)
+        create_tables(replace(settings, queries=tuple(set(settings.queries) - {"amend"})))
+        ending = threading.Event()
+        amender = Amender(settings, lambda: stop.asked() or ending.is_set(), may_wait=not available_now)
+        status = Status(str(BARS.path(settings)), spark.sparkContext.uiWebUrl)
+        records = kafka_stream(spark, settings)
+        starts = starts_of(records, settings, amender, status.take_repeats, available_now=available_now)
         queries: list[StreamingQuery] = []
         try:
-            return _watch(spark, settings, starts, queries, stop)
+            return _watch(settings, starts, queries, amender, status, stop)
         finally:
-            _end(spark, queries)
+            ending.set()
+            end(spark, queries)
+            for (exchange, symbol), copies in sorted(status.copies.items()):
+                log.info("%s %s: %d trades came more than once; each counts once", exchange, symbol, copies)
 
 
-def _starts(spark: SparkSession, settings: Settings, *, available_now: bool) -> list[Callable[[], StreamingQuery]]:
-    """What starts each configured query, the bars first."""
-    elements = kafka_stream(spark, settings).transform(parse, future_tolerance_ms=settings.future_tolerance)
-    bars = elements.transform(valid).transform(to_bars, watermark_delay_ms=settings.watermark_delay)
-    frames = {"bars": (write_bars, bars), "archive": (write_archive, elements)}
-    return [
-        partial(write, frame, settings, pairing.checkpoint_of(settings, name), available_now=available_now)
-        for name, (write, frame) in frames.items()
-        if name in settings.queries
-    ]
+def possible(settings: Settings) -> tuple[str, ...]:
+    """The queries that can run: Spark's file sink alone writes bars in Parquet, so that none can be amended."""
+    if settings.bar_format == "delta" or "amend" not in settings.queries:
+        return settings.queries
+    if settings.queries == ("amend",):
+        raise SettingsError("QUERIES=amend needs BAR_FORMAT=delta: bars in Parquet cannot be amended")
+    log.warning("BAR_FORMAT=%s: trades that come too late for their bars amend none", settings.bar_format)
+    return tuple(query for query in settings.queries if query != "amend")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What starts a query, and when: given the queries that were started before."""
+
+    name: str
+    is_ready: Callable[[Sequence[StreamingQuery]], bool]
+    start: Callable[[], StreamingQuery]
+    is_needed: Callable[[], bool] = lambda: True
+
+
+def starts_of(
+    records: DataFrame, settings: Settings, amender: Amender, tell: Tell, *, available_now: bool
+) -> list[Start]:
+    """What starts each configured query on a stream of the topic's records, the bars first."""
+    spark = records.sparkSession
+    elements = records.transform(parse, future_tolerance_ms=settings.future_tolerance)
+    bars = elements.transform(valid).transform(bars_stream, settings)
+
+    def on(name: str) -> Mapping[str, Any]:
+        return {
+            "settings": settings,
+            "checkpoint": pairing.checkpoint_of(settings, name),
+            "available_now": available_now,
+        }
+
+    starts = {
+        "bars": Start("bars", _warm, partial(write_bars, bars, **on("bars"), tell=tell)),
+        "archive": Start("archive", _warm, partial(write_archive, elements, **on("archive"))),
+    }
+    wanted = [start for name, start in starts.items() if name in settings.queries]
+    if "amend" not in settings.queries:
+        return wanted
+    if available_now and "bars" in settings.queries:
+        # The archive started later and has read further, and only what the bars query has read can be judged.
+        wanted.append(replace(starts["bars"], is_ready=_ended, is_needed=partial(_is_behind, settings)))
+
+    def amend() -> StreamingQuery:
+        return write_amended(trades_stream(spark, TRADES.path(settings)), amender=amender, **on("amend"))
+
+    def are_there() -> bool:
+        return all((table.path(settings) / "_delta_log").is_dir() for table in (BARS, TRADES))
+
+    if not are_there():
+        log.warning("the query amend starts when bars and archive have created their tables in %s", settings.tables)
+    if available_now:
+        return [*wanted, Start("amend", _ended, amend, is_needed=are_there)]
+    return [*wanted, Start("amend", lambda queries: are_there() and _warm(queries), amend)]
+
+
+def _warm(queries: Sequence[StreamingQuery]) -> bool:
+    return not queries or len(queries[-1].recentProgress) >= WARM_BATCHES or not queries[-1].isActive
+
+
+def _ended(queries: Sequence[StreamingQuery]) -> bool:
+    return not any(query.isActive for query in queries)
+
+
+def _is_behind(settings: Settings) -> bool:
+    """Whether the archive has read what the bars query has not."""
+    bars, archive = (last_committed(pairing.checkpoint_of(settings, query)) for query in ("bars", "archive"))
+    topic = settings.kafka_topic
+    read = archive.offsets.get(topic, {}) if archive else {}
+    return bool(unread(bars, topic, read))
 
 
 def _watch(
-    spark: SparkSession,
     settings: Settings,
-    starts: list[Callable[[], StreamingQuery]],
+    starts: list[Start],
     queries: list[StreamingQuery],
+    amender: Amender,
+    status: Status,
     stop: Stop,
 ) -> int:
     """Starts the queries, and shows progress until all have ended, one has failed, or a stop is asked for."""
-    status = Status(str(BARS.path(settings)), spark.sparkContext.uiWebUrl)
+    if "amend" in settings.queries:
+        status.late = amender.tally
     follower, lag = follow(BARS.path(settings), settings.bar_format), LagGroup(settings)
+    upkeep = Background(settings)
     screen = view(status, os.environ.get("BARS_TERMINAL"))
-    first = starts.pop(0)()
-    queries.append(first)
     try:
         while True:
-            if starts and (len(first.recentProgress) >= WARM_BATCHES or not first.isActive):
-                queries.append(starts.pop(0)())
+            if starts and starts[0].is_ready(queries):
+                next_ = starts.pop(0)
+                if next_.is_needed():
+                    queries.append(next_.start())
+                if next_.name == "bars" and (finished := last_committed(pairing.checkpoint_of(settings, "bars"))):
+                    lag.commit(finished.offsets)  # true at once, also where nothing new comes
             running = [query for query in queries if query.isActive]
-            progress = first.lastProgress if first.name == "bars" else None
+            bars = next((query for query in reversed(queries) if query.name == "bars"), None)
+            progress = bars.lastProgress if bars else None
             if progress and progress["batchId"] != status.batch:
-                if status.take_progress(progress):
+                if status.take_progress(progress) and status.late is None:
                     log.warning("trades came too late for their bars; they are in %s alone", TRADES.path(settings))
                 screen.show(status.take_bars(follower.rows()))
                 lag.commit(_offsets(progress))
-            failed = [error for query in queries if (error := query.exception())]
+            upkeep.tend()
+            lag.tend()
+            failed = [
+                error
+                for query in queries
+                if (error := query.exception()) and not (query.name == "amend" and amender.is_cut_off)
+            ]
             if failed:
                 log.error("a query failed: %s", _brief(failed[0]))
                 return 1
             if not (running or starts) or stop.wait(0.2):
                 return 0
     finally:
+        upkeep.close()
         lag.close()
         screen.close()
 
 
-def _end(spark: SparkSession, queries: list[StreamingQuery]) -> None:
+def end(spark: SparkSession, queries: list[StreamingQuery]) -> None:
     """Stops the queries between two batches if they come to one soon."""
     deadline = time.monotonic() + STOP_PATIENCE_S
     for query in queries:
         while query.isActive and query.status["isTriggerActive"]:
             if time.monotonic() > deadline:
-                # What is cut off complains by the page, on both sides, and is repeated at the next start.
-                spark.sparkContext.setLogLevel("OFF")
-                logging.getLogger("py4j").setLevel(logging.CRITICAL)
+                hush(spark)
                 break
             time.sleep(0.02)
-        query.stop()
+        try:
+            query.stop()
+        except (Py4JError, PySparkException) as error:  # the others are to be stopped all the same
+            log.error("the query %s does not stop: %s", query.name, str(error)[:300])
 
 
-def _offsets(progress: StreamingQueryProgress) -> dict[str, dict[str, int]]:
+def _offsets(progress: StreamingQueryProgress) -> Offsets:
     (source,) = progress["sources"]
-    return dict(json.loads(source["endOffset"]))
+    return offsets_of(json.loads(source["endOffset"]))
 
 
 def _brief(error: StreamingQueryException) -> str:

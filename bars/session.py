@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
-from bars.checkpoint import CheckpointError
-from bars.pairing import PairingError
 from market import settings as market_settings
 from market.settings import Settings, SettingsError
 
 REFUSED = 2
 """Exit code where nothing was done, because something is set wrongly or does not belong together."""
+
+MEANWHILE = ("deltalake", "pyarrow.parquet", "pyarrow.compute", "kafka", "rich.live")
+"""Packages of others that jobs use, imported while the JVM makes its session: a second that nobody waits for."""
 
 
 def parser(description: str, options: Sequence[str]) -> argparse.ArgumentParser:
@@ -47,11 +51,25 @@ def main(
         # Spark's Python side prints each error as a page of JSON, beside raising it.
         PySparkLogger.getLogger("DataFrameQueryContextLogger").setLevel(logging.CRITICAL)
         PySparkLogger.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)
+        threading.Thread(target=_import, args=(MEANWHILE,), daemon=True).start()
         spark = SparkSession.builder.appName(name).getOrCreate()
         try:
             return work(spark, settings)
         finally:
             spark.stop()
-    except (SettingsError, PairingError, CheckpointError) as error:
+    except _refusals() as error:
         print(f"{name}: {error}", file=sys.stderr)
         return REFUSED
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    from bars.recovery.checkpoint import CheckpointError
+    from bars.recovery.pairing import PairingError
+
+    return SettingsError, PairingError, CheckpointError
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        with suppress(ImportError):  # whoever uses it will be told
+            importlib.import_module(name)

@@ -1,27 +1,29 @@
-"""The tables, and the streaming queries that write them: the only place that writes.
+"""The streaming queries that write the tables: the only place that writes.
 
 Exactly once: a batch that Spark repeats after a crash holds the same records, and Delta skips a write whose
 transaction (query id, batch id) it has already committed. Both come from the checkpoint, so checkpoint and tables
-belong together (`bars/pairing.py`).
+belong together (`bars/recovery/pairing.py`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deltalake import DeltaTable, Field, Schema
-from deltalake.schema import PrimitiveType
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from bars.aggregate import COLUMNS
-from bars.checkpoint import query_id
+from bars.aggregate import gathered, spread, streamed_bars, to_bars
+from bars.recovery.checkpoint import query_id
+from bars.recovery.locks import commit_lock, held_by_jvm
+from bars.tables import BARS, REJECTED, TRADES, Table
+from bars.unique import conflicts, unique
 from market.settings import Settings
+from market.trade import CONFLICT
 
 log = logging.getLogger(__name__)
 
@@ -29,112 +31,121 @@ BatchWriter = Callable[[DataFrame, int], None]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table: its folder's name and its columns, the last of which partitions it."""
+class Repeats:
+    """The elements of a batch that bear the id of an earlier one, of one exchange and symbol; they are in no bar."""
 
-    name: str
-    columns: dict[str, str]
-
-    def path(self, settings: Settings) -> Path:
-        """Where the table lies."""
-        return settings.tables / self.name
-
-
-_POSITION = {
-    "topic": "string",
-    "partition": "int",
-    "offset": "bigint",
-    "index": "int",
-    "kafka_time": "timestamp",
-}
-BARS = Table("bars_1s", COLUMNS)
-TRADES = Table(
-    "trades",
-    {
-        "exchange": "string",
-        "symbol": "string",
-        "timestamp": "timestamp",
-        "trade_id": "bigint",
-        "price": "decimal(18,8)",
-        "quantity": "decimal(19,8)",
-        "is_buyer_maker": "boolean",
-        **_POSITION,
-        "date": "date",
-    },
-)
-REJECTED = Table("rejected_trades", {**_POSITION, "raw": "binary", "reason": "string", "date": "date"})
-
-TABLES: Mapping[str, tuple[Table, ...]] = {"bars": (BARS,), "archive": (TRADES, REJECTED)}
-"""The tables each query writes."""
-
-_PROPERTIES = {
-    "delta.appendOnly": "true",
-    "delta.checkpointInterval": "100",  # a checkpoint is written inside a batch: seldom
-    "delta.logRetentionDuration": "interval 1 day",
-    "delta.deletedFileRetentionDuration": "interval 1 day",
-    "delta.dataSkippingNumIndexedCols": "3",
-    "delta.enableDeletionVectors": "false",  # every reader of Delta can read the tables
-}
+    exchange: str
+    symbol: str
+    copies: int
+    """Those with the content of the one that counts."""
+    conflicts: int
+    """Those with other content. Each is in `rejected_trades` too."""
 
 
-_KINDS = {"bigint": "long", "int": "integer"}
-"""Types that the Delta protocol calls by other names than Spark."""
+Tell = Callable[[Sequence[Repeats]], object]
+"""Takes what repeats itself in a batch, once it is written. A batch that Spark repeats is told again."""
 
 
-def create_tables(settings: Settings) -> None:
-    """Creates the Delta tables of the configured queries that are not there yet.
+def bars_stream(elements: DataFrame, settings: Settings) -> DataFrame:
+    """What `write_bars` writes, made of the valid elements of a stream (`bars.parse.valid`)."""
+    bars = streamed_bars if settings.bar_format == "parquet" else gathered
+    return elements.transform(bars, watermark_delay_ms=settings.watermark_delay)
 
-    Without Spark: that takes milliseconds instead of seconds.
+
+def write_bars(
+    frame: DataFrame, settings: Settings, checkpoint: Path, *, available_now: bool, tell: Tell | None = None
+) -> StreamingQuery:
+    """Starts the query that appends finished bars to `bars_1s`, of `bars_stream`.
+
+    In Parquet nobody is told of repeats, and conflicts are not recorded.
     """
-    for table in (table for query in settings.queries for table in TABLES[query]):
-        if table is BARS and settings.bar_format == "parquet":
-            continue  # Spark's sink creates it
-        DeltaTable.create(
-            table.path(settings),
-            Schema([Field(name, PrimitiveType(_KINDS.get(kind, kind))) for name, kind in table.columns.items()]),
-            mode="ignore",
-            partition_by="date",
-            configuration=_PROPERTIES,
-            raise_if_key_not_exists=False,
-        )
-
-
-def write_bars(bars: DataFrame, settings: Settings, checkpoint: Path, *, available_now: bool) -> StreamingQuery:
-    """Starts the query that appends finished bars to `bars_1s`."""
-    writer = _writer(bars, "bars", checkpoint, settings.trigger_interval, available_now).outputMode("append")
-    path = str(BARS.path(settings))
+    writer = writer_of(frame, "bars", checkpoint, settings.trigger_interval, available_now).outputMode("append")
+    path = BARS.path(settings)
     if settings.bar_format == "parquet":
-        return writer.format("parquet").option("path", path).partitionBy("date").start()
-    return writer.foreachBatch(bars_writer(BARS.path(settings), checkpoint)).start()
+        return writer.format("parquet").option("path", str(path)).partitionBy("date").start()
+    write = bars_writer(path, REJECTED.path(settings), checkpoint, topic=settings.kafka_topic, tell=tell)
+    return writer.foreachBatch(write).start()
 
 
 def write_archive(elements: DataFrame, settings: Settings, checkpoint: Path, *, available_now: bool) -> StreamingQuery:
     """Starts the query that appends every parsed element (`bars.parse.parse`) to `trades` or `rejected_trades`."""
-    writer = _writer(elements, "archive", checkpoint, settings.archive_interval, available_now)
+    writer = writer_of(elements, "archive", checkpoint, settings.archive_interval, available_now)
     return writer.foreachBatch(archive_writer(TRADES.path(settings), REJECTED.path(settings), checkpoint)).start()
 
 
-def bars_writer(path: Path, checkpoint: Path) -> BatchWriter:
-    """Appends a batch of bars once, whether Spark runs the batch once or again after a crash."""
+def bars_writer(
+    bars_path: Path, rejected_path: Path, checkpoint: Path, *, topic: str, tell: Tell | None = None
+) -> BatchWriter:
+    """Appends the bars of a batch of `gathered` once, whether Spark runs the batch once or again after a crash.
 
-    @_briefly
+    Elements in conflict with an earlier one are appended to `rejected_trades`, once too, before the bars. Their bytes
+    and Kafka time are not carried along: the element stands in `trades` at the same position.
+
+    No plan may hold the batch twice, in a join or a union: the second time Spark would not find it among what is
+    persisted, and would run the stateful plan again.
+    """
+
+    @briefly
     def write(batch: DataFrame, batch_id: int) -> None:
-        # Counting runs the whole plan in every case, also where the write below is skipped or there is nothing to
-        # write: Spark requires each batch to commit its state.
+        # Asking for copies runs the whole plan in every case, also where the writes below are skipped or there is
+        # nothing to write: Spark requires each batch to commit its state.
         batch.persist()
         try:
-            if batch.count():
-                _append(batch, path, checkpoint, batch_id)
+            counts = batch.groupBy("exchange", "symbol").agg(F.sum("copies").alias("copies")).collect()
+            copies = {(row["exchange"], row["symbol"]): row["copies"] for row in counts if row["copies"]}
+            if copies:
+                repeats = _append_uniquely(batch, copies, batch_id)
+                if tell:
+                    tell(repeats)
+            elif counts:
+                _append(to_bars(spread(batch)), bars_path, checkpoint, batch_id)
         finally:
             batch.unpersist()
 
+    def _append_uniquely(batch: DataFrame, copies: dict[tuple[str, str], int], batch_id: int) -> list[Repeats]:
+        once = unique(spread(batch), "window").persist()
+        try:
+            lost = dict.fromkeys(copies, 0)
+            if once.agg(F.max("is_conflict")).collect()[0][0]:
+                lost |= _append_conflicts(batch, batch_id)
+            _append(to_bars(once), bars_path, checkpoint, batch_id)
+        finally:
+            once.unpersist()
+        return [Repeats(*key, count - lost[key], lost[key]) for key, count in copies.items()]
+
+    def _append_conflicts(batch: DataFrame, batch_id: int) -> dict[tuple[str, str], int]:
+        lost = conflicts(spread(batch.filter("copies > 0")), "window").persist()
+        try:
+            counts = lost.groupBy("exchange", "symbol").count().collect()
+            append_conflicts(lost, rejected_path, topic=topic, app_id=query_id(checkpoint), version=batch_id)
+        finally:
+            lost.unpersist()
+        log.warning("rejected %s, see %s", {CONFLICT: sum(row["count"] for row in counts)}, rejected_path)
+        return {(row["exchange"], row["symbol"]): row["count"] for row in counts}
+
     return write
+
+
+def _rejected(lost: DataFrame, topic: str) -> DataFrame:
+    """Rows of `rejected_trades`, of trades in conflict with others; by the day of the trade, for lack of Kafka's."""
+    known = {"topic": F.lit(topic), "kafka_time": F.lit(None), "raw": F.lit(None), "reason": F.lit(CONFLICT)}
+    return _shaped(lost.withColumns(known), REJECTED, F.timestamp_millis("time_ms"))
+
+
+def append_conflicts(lost: DataFrame, path: Path, *, topic: str, app_id: str, version: int) -> None:
+    """Appends elements in conflict with an earlier one to `rejected_trades`, once for each (app_id, version)."""
+    _save(_rejected(lost, topic), path, app_id, version)
+
+
+def append_revisions(bars: DataFrame, path: Path, *, app_id: str, version: int) -> None:
+    """Appends amended bars, whose revisions are set, once for each (app_id, version)."""
+    _save(bars, path, app_id, version)
 
 
 def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> BatchWriter:
     """Appends a batch's trades and rejected elements once, each to its table; heartbeats go nowhere."""
 
-    @_briefly
+    @briefly
     def write(batch: DataFrame, batch_id: int) -> None:
         is_rejected = F.col("reason").isNotNull()
         kept = (
@@ -168,7 +179,7 @@ class WriteError(RuntimeError):
     """A batch could not be written. The message is the beginning of what the engine said."""
 
 
-def _briefly(write: BatchWriter) -> BatchWriter:
+def briefly(write: BatchWriter) -> BatchWriter:
     """The writer, its errors in few words.
 
     Spark looks in a failed writer's message for the marks of an interruption (PROXY_ERROR in Spark 4.2's
@@ -188,7 +199,7 @@ def _briefly(write: BatchWriter) -> BatchWriter:
     return wrapped
 
 
-def _writer(frame: DataFrame, name: str, checkpoint: Path, interval_ms: int, available_now: bool) -> DataStreamWriter:
+def writer_of(frame: DataFrame, name: str, checkpoint: Path, interval_ms: int, available_now: bool) -> DataStreamWriter:
     # A pool of its own for each query: under the fair scheduler, neither waits for the other.
     frame.sparkSession.sparkContext.setLocalProperty("spark.scheduler.pool", name)
     writer = frame.writeStream.queryName(name).option("checkpointLocation", str(checkpoint))
@@ -204,11 +215,11 @@ def _shaped(frame: DataFrame, table: Table, time: object) -> DataFrame:
 
 
 def _append(frame: DataFrame, path: Path, checkpoint: Path, batch_id: int) -> None:
-    (
-        frame.coalesce(1)  # one file per commit
-        .write.format("delta")
-        .mode("append")
-        .option("txnAppId", query_id(checkpoint))
-        .option("txnVersion", batch_id)
-        .save(str(path))
-    )
+    _save(frame, path, query_id(checkpoint), batch_id)
+
+
+def _save(frame: DataFrame, path: Path, app_id: str, version: int) -> None:
+    writer = frame.coalesce(1).write.format("delta").mode("append")  # one file per commit
+    writer = writer.option("txnAppId", app_id).option("txnVersion", version)
+    with held_by_jvm(frame.sparkSession, commit_lock(path)):
+        writer.save(str(path))

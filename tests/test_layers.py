@@ -29,7 +29,7 @@ FOREIGN = {
     "simulator": {"aiohttp", "numpy"},
     "local": set[str](),
     "consumer": {"kafka"},
-    "chaos": {"bench", "kafka"},  # of bench, the form of a result
+    "chaos": {"bench", "deltalake", "kafka", "pyarrow"},  # of bench, the form of a result
     "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "prometheus_client", "rich", "websockets"},
 }
 """Packages of others that these may import, beside the standard library: only `bars` and `jobs` know Spark."""

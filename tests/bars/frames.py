@@ -22,10 +22,10 @@ def record(trade: Trade) -> bytes:
     return json.dumps(trade._asdict()).encode()
 
 
-def records(spark: SparkSession, values: Iterable[bytes | None], *, kafka_ms: int) -> DataFrame:
-    """Records as Spark's Kafka source gives them, one partition, offsets from 0."""
+def records(spark: SparkSession, values: Iterable[bytes | None], *, kafka_ms: int, first: int = 0) -> DataFrame:
+    """Records as Spark's Kafka source gives them, one partition, offsets from `first`."""
     time = datetime.fromtimestamp(kafka_ms / 1000, UTC)
-    rows = [("trades", 0, offset, time, value and bytearray(value)) for offset, value in enumerate(values)]
+    rows = [("trades", 0, offset, time, value and bytearray(value)) for offset, value in enumerate(values, first)]
     return spark.createDataFrame(rows, RECORD)
 
 
@@ -33,6 +33,11 @@ def elements(spark: SparkSession, trades: Iterable[Trade]) -> DataFrame:
     """Trades as the parsed, valid elements of records that came long after them."""
     frame = records(spark, map(record, trades), kafka_ms=4_000_000_000_000)
     return valid(parse(frame, future_tolerance_ms=TOLERANCE_MS))
+
+
+def placed(spark: SparkSession, places: Iterable[tuple[int, int]]) -> DataFrame:
+    """Rows with an offset and an index."""
+    return spark.createDataFrame(list(places), "offset bigint, index int")
 
 
 def bars_in(rows: Iterable[Any]) -> list[Bar]:

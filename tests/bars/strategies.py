@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import strategies as st
 
 from market.trade import Trade
@@ -33,3 +35,35 @@ def trades(draw: st.DrawFn, most: int = 60) -> list[Trade]:
         )
         for number in numbers
     ]
+
+
+@st.composite
+def repeating(draw: st.DrawFn, most: int = 40) -> list[Trade]:
+    """Trades as `trades` makes them, some several times: as they were, or in the same second with other content."""
+    some = draw(trades(most))
+    again = draw(st.lists(st.sampled_from(some), max_size=most))
+    for trade in again:
+        second = trade.timestamp - trade.timestamp % 1000
+        other = trade._replace(price="1.5", timestamp=second + draw(st.integers(0, 999)))
+        some.insert(draw(st.integers(0, len(some))), draw(st.sampled_from((trade, trade, other))))
+    return some
+
+
+def identity(trade: Trade) -> tuple[str, str, int]:
+    """What no two trades of an exchange share."""
+    return trade.exchange, trade.symbol, trade.trade_id
+
+
+def firsts(some: Iterable[Trade]) -> dict[tuple[str, str, int], Trade]:
+    """The trades that count, by their identity: of each the first, in the order of the topic."""
+    found: dict[tuple[str, str, int], Trade] = {}
+    for trade in some:
+        found.setdefault(identity(trade), trade)
+    return found
+
+
+def exact_copies(some: Iterable[Trade]) -> list[Trade]:
+    """The same, each trade that repeats an identity with the content of the first."""
+    kept = list(some)
+    first = firsts(kept)
+    return [first[identity(trade)] for trade in kept]

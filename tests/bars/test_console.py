@@ -11,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from bars.console import SHOWN, LineView, LiveView, Status, drawing, view
+from bars.late import Tally
+from bars.sink import Repeats
 
 PROGRESS: dict[str, Any] = {
     "batchId": 7,
@@ -25,7 +27,14 @@ def bar(second: int, **changes: Any) -> dict[str, Any]:
     prices = {name: Decimal("42150.50000000") for name in ("open", "high", "low", "close", "volume")}
     time = datetime(2026, 11, 21, 8, 0, second, tzinfo=UTC)
     return (
-        {"exchange": "binance", "symbol": "BTCUSDT", "timestamp": time, "trade_count": 3, "missing_trades": 0}
+        {
+            "exchange": "binance",
+            "symbol": "BTCUSDT",
+            "timestamp": time,
+            "trade_count": 3,
+            "missing_trades": 0,
+            "revision": 0,
+        }
         | prices
         | changes
     )
@@ -45,14 +54,58 @@ def test_a_line_says_what_came_of_a_batch(status: Status) -> None:
     )
 
 
-def test_what_came_too_late_is_said(status: Status) -> None:
-    """Trades that the watermark has dropped are counted for good, in the line and in the picture."""
-    assert status.take_progress(PROGRESS | {"stateOperators": [{"numRowsDroppedByWatermark": 3}]}) == 3
-    assert status.take_progress(PROGRESS) == 0
-    assert status.line(0).endswith("1.2 s  3 GROUPS OF TRADES TOO LATE FOR THEIR BARS")
+def test_late_trades_are_said(status: Status) -> None:
+    """How many were late, by how much at most, and how many bars they have amended, in the line and in the picture."""
+    status.late = Tally()
+    assert status.line(0).endswith("1.2 s")
+    status.late.trades, status.late.latest_ms, status.late.amended = 1_200, 75_040, 45
+    said = "late trades: 1,200 (by up to 75.0 s), amended bars: 45"
+    assert status.line(0).endswith(f"1.2 s  {said}")
     output = io.StringIO()
     Console(file=output, width=200).print(drawing(status))
-    assert "3 GROUPS OF TRADES TOO LATE FOR THEIR BARS" in output.getvalue()
+    assert said in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("tally", "said"),
+    [
+        (Tally(), ""),
+        (Tally(trades=3, latest_ms=10_920_000), "  late trades: 3 (by up to 3 h 2 min)"),
+        (Tally(amended=2), "  amended bars: 2"),
+        (
+            Tally(trades=1, latest_ms=40, refused=1),
+            "  late trades: 1 (by up to 0.0 s), BARS NOT AMENDED, FOR THE ARCHIVE LACKS TRADES OF THEIRS: 1",
+        ),
+    ],
+)
+def test_what_is_said_of_a_tally(status: Status, tally: Tally, said: str) -> None:
+    """Nothing while nothing is late; a bar that could not be amended is never left out."""
+    status.late = tally
+    assert status.warning() == said
+
+
+def test_without_an_amending_query_what_spark_drops_is_said(status: Status) -> None:
+    """Where nothing amends, the groups of trades that the watermark has dropped are counted for good."""
+    assert status.take_progress(PROGRESS | {"stateOperators": [{"numRowsDroppedByWatermark": 3}]}) == 3
+    assert status.take_progress(PROGRESS) == 0
+    assert status.line(0).endswith("1.2 s  GROUPS OF TRADES TOO LATE FOR THEIR BARS: 3")
+    output = io.StringIO()
+    Console(file=output, width=200).print(drawing(status))
+    assert "GROUPS OF TRADES TOO LATE FOR THEIR BARS: 3" in output.getvalue()
+
+
+def test_copies_are_counted_per_symbol(status: Status) -> None:
+    """What came more than once is counted for each exchange and symbol, conflicts among it; the line has the sum."""
+    status.take_repeats([Repeats("binance", "BTCUSDT", 3, 1), Repeats("coinbase", "BTCUSD", 2, 0)])
+    status.take_repeats([Repeats("binance", "BTCUSDT", 1, 0)])
+    assert status.copies == {("binance", "BTCUSDT"): 5, ("coinbase", "BTCUSD"): 2}
+    assert status.warning() == "  copies: 7"
+
+
+def test_an_amended_bar_is_no_new_bar(status: Status) -> None:
+    """A further revision is not counted among the new bars, nor shown as one of the last."""
+    assert status.take_bars([bar(1), bar(1, revision=1, trade_count=4)]) == 1
+    assert [shown["trade_count"] for shown in status.latest] == [3]
 
 
 def test_a_first_report_without_rates_or_watermark_is_taken() -> None:

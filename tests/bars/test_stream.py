@@ -2,101 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from bars.aggregate import to_bars
 from bars.follow import follow
-from bars.parse import parse, valid
-from bars.sink import BARS, REJECTED, TRADES, create_tables, write_archive, write_bars
-from market import settings
+from bars.tables import BARS, REJECTED, TRADES
 from market.bar import bars_of
 from market.trade import Rejected, Trade
-from tests.bars.frames import RECORD, bars_in, record, records
-from tests.bars.strategies import START_MS, trades
-from tests.elements import CASES, KAFKA_MS, TOLERANCE_MS
+from tests.bars.frames import bars_in, record
+from tests.bars.pipeline import CLOSE, CLOSE_LATER, SOME, Pipeline
+from tests.bars.strategies import trades
+from tests.elements import CASES, KAFKA_MS
 
 pytestmark = pytest.mark.spark
-
-DELAY_MS = 10_000
-"""Longer than the trades of `strategies.trades` reach, so that no split makes one late."""
-CLOSE, CLOSE_LATER = (
-    json.dumps({"exchange": "binance", "heartbeat": START_MS + seconds * 1000}).encode() for seconds in (60, 160)
-)
-
-
-@dataclass
-class Pipeline:
-    """Both queries of the job, reading files of records from a folder."""
-
-    spark: SparkSession
-    folder: Path
-    bar_format: str = "delta"
-    _files: int = 0
-
-    @property
-    def settings(self) -> settings.Settings:
-        options = {"output_dir": str(self.folder / "data"), "bar_format": self.bar_format, "kafka_bootstrap": "none:1"}
-        return settings.load({}, None, options)
-
-    def feed(self, values: Sequence[bytes | None], kafka_ms: int = 4_000_000_000_000) -> None:
-        """Adds a file of records, which becomes a batch of its own."""
-        frame = records(self.spark, values, kafka_ms=kafka_ms)
-        frame.coalesce(1).write.parquet(str(self.folder / f"in/{self._files}"))
-        self._files += 1
-
-    def run(self) -> None:
-        """Processes what is there, as `--available-now` does."""
-        create_tables(self.settings)
-        elements = self._source().transform(parse, future_tolerance_ms=TOLERANCE_MS)
-        bars = to_bars(valid(elements), watermark_delay_ms=DELAY_MS)
-        for query in (
-            write_bars(bars, self.settings, self.checkpoint("bars"), available_now=True),
-            write_archive(elements, self.settings, self.checkpoint("archive"), available_now=True),
-        ):
-            query.awaitTermination()
-
-    def checkpoint(self, query: str) -> Path:
-        return self.folder / "checkpoints" / query
-
-    def rows(self, table: Any = BARS) -> list[Any]:
-        path = str(table.path(self.settings))
-        return self.spark.read.format(self.bar_format if table is BARS else "delta").load(path).collect()
-
-    def _source(self) -> DataFrame:
-        stream = self.spark.readStream.schema(RECORD).option("maxFilesPerTrigger", 1)
-        return stream.option("recursiveFileLookup", True).parquet(str(self.folder / "in"))
 
 
 @pytest.fixture(params=["delta", "parquet"])
 def pipeline(request: pytest.FixtureRequest, spark: SparkSession, tmp_path: Path) -> Pipeline:
     return Pipeline(spark, tmp_path, request.param)
-
-
-SOME = [
-    Trade(
-        "binance",
-        "BTCUSDT",
-        f"{100 + number % 7}.5",
-        f"0.{number + 1:08}",
-        START_MS + number * 37,
-        number,
-        number % 3 == 0,
-    )
-    for number in range(200)
-]
 
 
 def split(values: Sequence[bytes], seed: int, parts: int) -> Iterator[list[bytes]]:
@@ -120,6 +52,7 @@ def test_any_split_into_batches_gives_the_defined_bars(spark: SparkSession, some
         assert bars_in(pipeline.rows()) == bars_of(some)
 
 
+@pytest.mark.long
 def test_a_second_run_adds_nothing(pipeline: Pipeline) -> None:
     """Run twice on the same records, the job leaves the same table."""
     pipeline.feed([*map(record, SOME), CLOSE])
@@ -129,14 +62,13 @@ def test_a_second_run_adds_nothing(pipeline: Pipeline) -> None:
     assert first == bars_in(pipeline.rows()) == bars_of(SOME)
 
 
+@pytest.mark.long
 def test_a_crash_between_the_tables_commit_and_sparks_adds_nothing(pipeline: Pipeline) -> None:
     """A batch whose rows are in the tables, but which Spark has not noted as finished, is repeated without a trace."""
     pipeline.feed([*map(record, SOME), CLOSE])
     pipeline.run()
     for query in ("bars", "archive"):
-        newest = max((pipeline.checkpoint(query) / "commits").glob("[0-9]*"), key=lambda file: int(file.name))
-        newest.unlink()
-        (newest.parent / f".{newest.name}.crc").unlink()
+        pipeline.forget(query)
     later = [trade._replace(timestamp=trade.timestamp + 100_000, trade_id=trade.trade_id + 200) for trade in SOME]
     pipeline.feed([*map(record, later), CLOSE_LATER])
     pipeline.run()
@@ -144,6 +76,7 @@ def test_a_crash_between_the_tables_commit_and_sparks_adds_nothing(pipeline: Pip
     assert len(pipeline.rows(TRADES)) == 400
 
 
+@pytest.mark.long
 def test_new_bars_can_be_followed(pipeline: Pipeline) -> None:
     """Who follows the table sees each bar that comes once, and none that was there, also past a compacted log."""
     pipeline.feed([*map(record, SOME), CLOSE])

@@ -12,6 +12,7 @@ from pathlib import Path
 import deltalake
 from deltalake.exceptions import TableNotFoundError
 
+from local import processes
 from market.bar import Bar
 from market.settings import ROOT
 from tests.bars.frames import bars_in
@@ -29,7 +30,7 @@ class Job:
 
     def jvm(self) -> int | None:
         """The JVM's pid, once it is there. Under spark-submit it is the parent of the Python driver."""
-        return next((pid for pid, name in children(self.process.pid) if name == "java"), None)
+        return next((pid for pid, name in processes.children(self.process.pid) if name == "java"), None)
 
     def log(self) -> str:
         """What the job has said so far."""
@@ -41,6 +42,11 @@ class Job:
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         return self.process.wait(timeout=30)
+
+    def driver(self) -> int | None:
+        """The Python driver's pid, once it is there: a child of the JVM."""
+        jvm = self.jvm()
+        return next((pid for pid, name in processes.children(jvm) if name.startswith("python")), None) if jvm else None
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Ctrl-C, or another signal; the exit code."""
@@ -91,10 +97,3 @@ def bars_at(table: Path) -> list[Bar]:
         return bars_in(deltalake.DeltaTable(table).to_pyarrow_table().to_pylist())
     except TableNotFoundError:
         return []
-
-
-def children(parent: int) -> list[tuple[int, str]]:
-    """Pid and name of a process's children."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
-    rows = (line.split(None, 2) for line in listing.splitlines())
-    return [(int(pid), name) for pid, ppid, name in rows if int(ppid) == parent]

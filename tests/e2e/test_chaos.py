@@ -66,10 +66,8 @@ TOXIC_S = 1.0
 SOCKETS, REST = rb"^GET /(ws|stream|advanced| )", rb"^GET /(api|products|time)"
 
 
-LONG = [pytest.param(name, marks=pytest.mark.long) for name in ("rest", "kafka")]
-
-
-@pytest.mark.parametrize("wire", ["websocket", *LONG])
+@pytest.mark.long
+@pytest.mark.parametrize("wire", ["websocket", "rest", "kafka"])
 def test_toxics_on_the_wire_lose_nothing(wire: str, tmp_path: Path) -> None:
     """Delay, small pieces, silence, resets and refusals between the producer and its peers: late, and still exact.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import subprocess
 import sys
@@ -13,11 +15,14 @@ import deltalake
 import pytest
 from pyspark.sql import SparkSession
 
-from bars import pairing, reconcile, run
-from bars.checkpoint import last_committed
-from bars.sink import BARS, REJECTED, TRADES
+from bars import run
+from bars.audit import program as audit
+from bars.audit import reconcile
+from bars.recovery import pairing
+from bars.recovery.checkpoint import last_committed
+from bars.tables import BARS, REJECTED, TRADES
 from market import settings
-from market.bar import Bar, bars_of
+from market.bar import Bar, bars_of, current
 from market.settings import ROOT, Settings
 from market.trade import Trade
 from tests import recordings
@@ -70,8 +75,8 @@ def read(configured: Settings) -> list[Bar]:
     ("files", "trades", "batch_size"),
     [
         (recordings.SPOT, recordings.spot_trades, 1),
-        ((recordings.USDM,), recordings.usdm_trades, 32),
-        ((recordings.COINBASE,), recordings.coinbase_trades, 1),
+        pytest.param((recordings.USDM,), recordings.usdm_trades, 32, marks=pytest.mark.long),
+        pytest.param((recordings.COINBASE,), recordings.coinbase_trades, 1, marks=pytest.mark.long),
     ],
     ids=["spot", "usdm", "coinbase"],
 )
@@ -101,27 +106,49 @@ def test_recorded_frames_become_the_bars_of_their_trades(
     assert deltalake.DeltaTable(REJECTED.path(configured)).to_pyarrow_table().num_rows == 0
 
 
-def test_the_audit_agrees_and_notices_a_changed_table(spark: SparkSession, configured: Settings) -> None:
-    """reconcile finds the table equal to the topic, and no longer when a bar is written over or one is taken away."""
+@pytest.mark.long
+def test_the_audit_agrees_and_amends_a_changed_table(spark: SparkSession, configured: Settings) -> None:
+    """reconcile finds the table equal to the topic, says what was written over in it, and puts it right again."""
     replay(configured, recordings.COINBASE)
     bars = process(spark, configured)
-    proof = reconcile.reconcile(spark, configured, sample=5, seed=1)
+    proof = reconcile.reconcile(spark, configured, check=True, sample=5, seed=1)
     assert proof.holds, proof.text()
-    assert (proof.bars, proof.trades, proof.in_bars, proof.different) == (len(bars), 107, 107, 0)
+    total = proof.total
+    assert (total.bars, total.consumed, total.in_bars, total.different) == (len(bars), 107, 107, 0)
     assert proof.sampled > 0
 
     path = str(BARS.path(configured))
-    one = spark.read.format("delta").load(path).limit(1).cache()
-    one.write.format("delta").mode("append").save(path)
-    doubled = reconcile.reconcile(spark, configured, sample=0, seed=1)
-    assert (doubled.doubled, doubled.holds) == (1, False)
-
-    rows = spark.read.format("delta").load(path).limit(1)
-    amended = rows.selectExpr("* EXCEPT (revision, close)", "close + 1 AS close", "1 AS revision").select(rows.columns)
-    amended.selectExpr(*(f"CAST({name} AS {kind}) AS {name}" for name, kind in BARS.columns.items())).write.format(
+    row = spark.read.format("delta").load(path).limit(1)
+    wrong = row.selectExpr("* EXCEPT (revision, close)", "close + 1 AS close", "1 AS revision").select(row.columns)
+    wrong.selectExpr(*(f"CAST({name} AS {kind}) AS {name}" for name, kind in BARS.columns.items())).write.format(
         "delta"
     ).mode("append").save(path)
-    proof = reconcile.reconcile(spark, configured, sample=100, seed=1)
+    proof = reconcile.reconcile(spark, configured, check=True, sample=100, seed=1, patience_s=0)
     assert not proof.holds
-    assert (proof.doubled, proof.different, len(proof.sample_differences)) == (1, 1, 1)
+    assert (proof.total.different, len(proof.sample_differences)) == (1, 1)
     assert "close" in proof.differences[0]
+
+    proof = reconcile.reconcile(spark, configured, check=False, sample=100, seed=1)
+    assert proof.holds, proof.text()
+    assert proof.total.amended_now == 1
+    amended = [replace(bar, revision=0) for bar in current(read(configured))]
+    assert amended == bars
+
+
+@pytest.mark.long
+def test_recorded_futures_equal_the_exchanges_klines(
+    spark: SparkSession, configured: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The whole line, from recorded frames to the table, held to the exchange's own file of klines by the program."""
+    klines = recordings.path("matched_usdm/BTCUSDT_um_1m_klines_2024-08-08T2355-2359.csv")
+    replay(configured, recordings.USDM, BATCH_SIZE="32")
+    process(spark, configured)
+    parser = argparse.ArgumentParser()
+    audit.add_options(parser)
+    capsys.readouterr()
+    assert (
+        audit.audit(spark, configured, parser.parse_args(["--klines", str(klines), "--symbol", "BTCUSDT", "--json"]))
+        == 0
+    )
+    (proof,) = json.loads(capsys.readouterr().out)["klines"]
+    assert (proof["exchange"], proof["equal"], proof["different"], proof["edges"]) == ("binance-usdm", 5, 0, 0)

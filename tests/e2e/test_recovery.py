@@ -1,71 +1,65 @@
-"""The job's JVM is killed with SIGKILL while trades come in; afterwards the table is what it would have been.
+"""What a job meets that finds another one at work, or its checkpoint gone.
 
-The short form of this is `test_quickstart.py`: one kill, held to the exchange's klines and to the audit.
+Kills at any moment are `test_job_chaos.py`'s.
 """
 
 from __future__ import annotations
 
 import os
-import random
-import subprocess
-import sys
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
-from market.bar import Bar, bars_of
-from market.settings import ROOT
-from tests import recordings
+from bars.tables import BARS
+from tests.bars.runs import START_MS, InTopic, configured, some
 from tests.e2e.jobs import bars_at, submitted
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
 
-KILLS = 3
-REPLAY_SPEED = 20
-"""The recording of eleven minutes takes about 33 s."""
 
-
-def run_with_kills(kafka: str, topic: str, folder: Path, *, kills: int, seed: int) -> list[Bar]:
-    """Replays the spot recording into the running job, kills its JVM that often, and returns the final table."""
+@pytest.mark.long
+def test_a_stopped_job_and_one_that_starts_over(kafka: str, topic: str, tmp_path: Path) -> None:
+    """Beside a stopped job none other starts; without its checkpoint none starts; --rebuild makes the table anew."""
+    settings = configured(kafka, topic, tmp_path)
     environment = {
         "KAFKA_BOOTSTRAP": kafka,
         "KAFKA_TOPIC": topic,
-        "OUTPUT_DIR": str(folder / "data"),
-        "CHECKPOINT_DIR": str(folder / "checkpoints"),
+        "OUTPUT_DIR": settings.output_dir,
+        "CHECKPOINT_DIR": settings.checkpoint_dir,
     }
-    table, log, chance = folder / "data/bars_1s", folder / "job.log", random.Random(seed)
-    files = [str(recordings.path(name)) for name in recordings.SPOT]
-    replay = subprocess.Popen(
-        [sys.executable, "-m", "producer", "--replay", *files, "--speed", str(REPLAY_SPEED), "--close"],
-        env=os.environ | environment,
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    )
+    trades, table = InTopic(settings), BARS.path(settings)
     job = ["--conf", "spark.ui.enabled=false", "jobs/ohlcv.py"]
-    try:
-        for _ in range(kills):
-            before = len(bars_at(table))
-            with submitted(job, environment, log) as running:
-                # Killed at any moment from its first new bars on: in a batch, between two, between two commits. Where
-                # a slow machine has replayed all before the last start, there are none, and the start itself is hit.
-                grown = before + chance.randint(1, 60)
-                eventually(
-                    lambda grown=grown: len(bars_at(table)) >= grown or replay.poll() is not None,  # type: ignore[misc]
-                    within_s=120,
-                )
-                assert running.kill_jvm() == 128 + 9, running.log()
-        assert replay.wait(timeout=120) == 0
-    finally:
-        replay.kill()
-        replay.wait()
-    with submitted([*job, "--available-now"], environment, log) as running:
-        assert running.process.wait(timeout=120) == 0, running.log()
-    return bars_at(table)
+    trades.send_trades(some(100))
+    with submitted(job, environment, tmp_path / "first.log") as first:
+        eventually(lambda: len(bars_at(table)) == 10, within_s=120)
+        both = first.jvm(), first.driver()
+        for pid in both:
+            assert pid
+            os.kill(pid, signal.SIGSTOP)
+        with submitted([*job, "--available-now"], environment, tmp_path / "second.log") as second:
+            assert second.process.wait(timeout=120) == 2
+            pids = " ".join(map(str, both))
+            assert (
+                f"another run holds the checkpoint {settings.checkpoints / 'ohlcv'} (process {pids}, which is "
+                f"stopped: kill -CONT {pids} lets it go on, kill -9 {pids} ends it)"
+            ) in second.log()
+        for pid in both:
+            os.kill(pid, signal.SIGCONT)  # type: ignore[arg-type]
+        trades.send_trades(some(50, first_id=1_000, start_ms=START_MS + 100_000))
+        eventually(lambda: len(bars_at(table)) == 15, within_s=120)
+        assert first.end() == 0
+    assert bars_at(table) == trades.expected()
 
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(5))
-def test_the_table_equals_the_oracle_after_many_kills(kafka: str, topic: str, tmp_path: Path, seed: int) -> None:
-    """After kills at any moment and a start with the same command, no bar is missing, doubled or different."""
-    assert run_with_kills(kafka, topic, tmp_path, kills=KILLS, seed=seed) == bars_of(recordings.spot_trades())
+    shutil.rmtree(settings.checkpoints / "ohlcv/bars")
+    with submitted([*job, "--available-now"], environment, tmp_path / "refused.log") as refused:
+        assert refused.process.wait(timeout=120) == 2
+        assert "has rows, but its checkpoint" in refused.log()
+        assert "run it once with --rebuild" in refused.log()
+    with submitted([*job, "--available-now", "--rebuild"], environment, tmp_path / "again.log") as again:
+        assert again.process.wait(timeout=120) == 0, again.log()
+        assert f"--rebuild: topic {topic} at {kafka} holds 152 records in 4 partitions" in again.log()
+        assert "--rebuild: all 150 rows of the archive are still in the topic; nothing is lost" in again.log()
+    assert bars_at(table) == trades.expected()

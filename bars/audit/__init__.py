@@ -1,0 +1,1 @@
+"""The audit: bars recomputed from the trades, held to the table and to an exchange's klines, and amended."""

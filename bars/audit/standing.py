@@ -1,0 +1,103 @@
+"""The table as the audit sees it: at one version, then as it stands after an amendment, its own or another's."""
+
+from __future__ import annotations
+
+import time
+
+from deltalake import DeltaTable
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from bars.audit.evidence import AuditError
+from bars.compare import KEY, VALUES, amended, keeps_trades, paired
+from bars.recovery.locks import amend_lock, held_by_jvm
+from bars.sink import append_revisions
+from bars.tables import BARS
+from market.settings import Settings
+
+APP_ID = "reconcile"
+"""Under which Delta knows amendments of the audit; their versions are those of the table that they were made for."""
+
+
+def read_bars(spark: SparkSession, settings: Settings, version: int | None = None) -> DataFrame:
+    """Every row of `bars_1s`, all revisions, as it was at that version of the table, or as it is."""
+    reader = spark.read.format(settings.bar_format)
+    return (reader if version is None else reader.option("versionAsOf", version)).load(str(BARS.path(settings)))
+
+
+def standing(rows: DataFrame) -> DataFrame:
+    """The current bars: `KEY`, `VALUES`, revision, and copies: how many rows there are of that revision."""
+    values = F.struct(*VALUES)
+    revisions = rows.groupBy(*KEY, "revision").agg(F.count("*").alias("copies"), F.min(values).alias("values"))
+    newest = F.max_by(F.struct("revision", "copies", "values"), F.col("revision")).alias("bar")
+    return revisions.groupBy(*KEY).agg(newest).select(*KEY, "bar.revision", "bar.copies", "bar.values.*")
+
+
+def version_of(settings: Settings) -> int | None:
+    """The version of `bars_1s`; None for Parquet, which has none. Raises `AuditError` where there is no table."""
+    path = BARS.path(settings)
+    if settings.bar_format == "parquet":
+        there, version = (path / "_spark_metadata").is_dir(), None
+    else:
+        there = (path / "_delta_log").is_dir()
+        version = DeltaTable(path).version() if there else None
+    if not there:
+        raise AuditError(f"there is no table {path} (OUTPUT_DIR, BAR_FORMAT={settings.bar_format})")
+    return version
+
+
+def wrong(table: DataFrame, expected: DataFrame) -> DataFrame:
+    """What `compare.differing` gives, and the bars whose current revision has more than one row, with `copies`."""
+    several = table.filter("copies > 1").select(*KEY, "copies")
+    pairs = paired(table, expected).join(several, list(KEY), "left")
+    return pairs.filter(~F.col("there").eqNullSafe(F.col("told")) | F.col("copies").isNotNull())
+
+
+def settled(
+    spark: SparkSession,
+    settings: Settings,
+    different: DataFrame,
+    judged: Column,
+    version: int | None,
+    check: bool,
+    may_shrink: bool,
+    patience_s: float,
+) -> DataFrame:
+    """The bars that differed, with how they stand now (`now`, `now_revision`), and whether that is right (`is_right`).
+
+    Amends them, unless `check`; else waits a while for somebody else to do so.
+    """
+    deadline = time.monotonic() + patience_s
+
+    def outcome(version: int | None) -> DataFrame:
+        now = standing(read_bars(spark, settings, version).filter(judged).join(different, list(KEY), "left_semi"))
+        stands = now.select(
+            *KEY,
+            F.struct(*VALUES).alias("now"),
+            F.col("revision").alias("now_revision"),
+            F.col("copies").alias("now_copies"),
+        )
+        right = F.col("now").eqNullSafe(F.col("told")) & (F.coalesce("now_copies", F.lit(1)) == 1)
+        return different.join(stands, list(KEY), "left").withColumn("is_right", right)
+
+    if different.isEmpty():
+        return outcome(version)
+    if not check:
+        with held_by_jvm(spark, amend_lock(BARS.path(settings))):
+            newest = version_of(settings)
+            assert newest is not None
+            unchanged = F.col("now_revision").eqNullSafe(F.col("revision"))
+            backed = F.lit(True) if may_shrink else keeps_trades()
+            rows = amended(outcome(newest).filter(~F.col("is_right") & unchanged & backed)).cache()
+            if rows.count():  # all of them are computed here, so that the write reads no table
+                append_revisions(rows, BARS.path(settings), app_id=APP_ID, version=newest)
+            rows.unpersist()
+        return outcome(version_of(settings))
+    while settings.bar_format == "delta":
+        newest = version_of(settings)
+        if newest != version and outcome(newest).filter("NOT is_right").isEmpty():
+            return outcome(newest)
+        if time.monotonic() > deadline:
+            return outcome(newest)
+        time.sleep(0.5)
+    return outcome(None)

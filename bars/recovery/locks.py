@@ -1,0 +1,151 @@
+"""Locks of one process against all others: who may run on a checkpoint, and who may commit to a table.
+
+They are POSIX record locks, which Java and Python share, and which the kernel frees when the process that holds one
+ends, however it ends. Where Spark commits, its JVM holds the lock, for the Python driver may be gone while the JVM
+still ends a batch.
+
+Tables need one because Delta keeps two commits apart by the name of the version's file, of which only one can be there.
+On a local disk Spark asks whether it is there and then renames over it, in turn only with the threads of its own JVM
+(delta-storage 4.4, `LocalLogStore`). Another process that commits in between is overwritten, and its commit lost
+without a sound.
+
+A process loses such a lock when it closes any descriptor of the file. So within a JVM a path is opened once, and what
+is open is kept where neither the garbage collector nor the end of the Python driver (which clears what py4j holds, and
+a collected file is closed) can reach it: among the system properties, the one table that lives as long as the JVM.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from bars.recovery.holder import Holder, holder_of, said_by
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.01
+"""How often one who waits tries again."""
+SAY_AFTER_S = 10
+_IN_JVM = threading.Lock()
+"""Held while this process looks whether its JVM has a path open, and opens it."""
+_threads: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+"""A record lock keeps processes apart, not the threads of one."""
+
+
+class LockError(RuntimeError):
+    """A lock was not to be had in time. The message names it."""
+
+
+def commit_lock(table: Path) -> Path:
+    """The lock of those who commit to a table."""
+    return table.with_name(f"{table.name}.lock")
+
+
+def amend_lock(table: Path) -> Path:
+    """The lock of those who amend: from reading the current revisions until the next ones are appended.
+
+    Appends never conflict, so two who amend at once would give one revision two rows. It is taken before that of
+    commits, and another one, for reading takes seconds and bars go on meanwhile.
+    """
+    return table.with_name(f"{table.name}.amending")
+
+
+@contextmanager
+def held_by_jvm(spark: SparkSession, path: Path, wait: Callable[[Holder], object] | None = None) -> Iterator[None]:
+    """Holds the lock of this file, in the session's JVM, against other processes and other threads.
+
+    While another holds it, `wait` is called with who that is; it raises what ends the waiting. Without it, the lock is
+    waited for as long as it takes: who has it, commits, which is brief.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    jvm: Any = spark._jvm
+    name = f"live-bars.lock.{path.resolve()}"
+    wait = wait or _patience(path)
+    # Asked for again and again rather than waited for: Spark interrupts a query that it stops, and a channel that is
+    # interrupted breaks.
+    while not _take(jvm, name, path):
+        wait(holder_of(path))
+        time.sleep(POLL_S)
+    try:
+        yield
+    finally:
+        with _IN_JVM:
+            file = jvm.java.lang.System.getProperties().remove(name)
+            file.close()
+
+
+@contextmanager
+def held(path: Path, *, patience_s: float) -> Iterator[None]:
+    """Holds a lock in this process, which has no JVM. Raises `LockError` where it is not free in time."""
+    deadline = time.monotonic() + patience_s
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not _threads[path].acquire(timeout=max(patience_s, 0)):
+        # Not to be looked into: closing the file here would free the lock of that thread.
+        raise LockError(f"{path} was not free for {patience_s:g} s: another thread of this process holds it")
+    try:
+        with path.open("a") as file:  # closing it frees the lock
+            while not _is_ours(file.fileno()):
+                if time.monotonic() > deadline:
+                    raise LockError(_taken(path, patience_s))
+                time.sleep(POLL_S)
+            file.truncate(0)
+            file.write(said_by([os.getpid()]))
+            file.flush()
+            yield
+    finally:
+        _threads[path].release()
+
+
+def _take(jvm: Any, name: str, path: Path) -> bool:
+    """Whether the lock is ours now. One whose file was moved aside meanwhile locks nothing."""
+    with _IN_JVM:
+        kept = jvm.java.lang.System.getProperties()
+        if kept.get(name) is not None:
+            return False
+        file = jvm.java.io.RandomAccessFile(str(path), "rw")
+        if file.getChannel().tryLock() is None:
+            file.close()
+            return False
+        content = said_by([int(jvm.java.lang.ProcessHandle.current().pid()), os.getpid()])
+        file.setLength(0)
+        file.writeBytes(content)
+        with suppress(FileNotFoundError):
+            if path.read_text() == content:
+                kept.put(name, file)
+                return True
+        file.close()
+        return False
+
+
+def _patience(path: Path) -> Callable[[Holder], None]:
+    """Says once, after a while, who is waited for."""
+    since, said = time.monotonic(), threading.Event()
+
+    def wait(holder: Holder) -> None:
+        if not said.is_set() and time.monotonic() - since > SAY_AFTER_S:
+            log.warning("waiting for %s, which is held by %s", path, holder)
+            said.set()
+
+    return wait
+
+
+def _is_ours(descriptor: int) -> bool:
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # POSIX allows either
+        return False
+    return True
+
+
+def _taken(path: Path, patience_s: float) -> str:
+    return f"{path} was not free for {patience_s:g} s: it is held by {holder_of(path)}"

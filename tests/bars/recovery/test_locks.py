@@ -1,0 +1,195 @@
+"""Who may commit: locks between processes, between a JVM and Python, and what two who commit at once leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from bars.recovery import locks
+from bars.recovery.locks import LockError, amend_lock, commit_lock, held, held_by_jvm
+from bars.sink import append_revisions
+from bars.tables import BARS
+from market.settings import ROOT
+from tests.bars.frames import bars_in
+from tests.bars.scene import START_MS, Scene
+from tests.bars.test_amend import trade
+from tests.support import eventually
+
+HOLDER = """
+import sys
+from pathlib import Path
+from bars.recovery.locks import held
+with held(Path(sys.argv[1]), patience_s=0):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+REARRANGER = """
+import json, sys
+from pathlib import Path
+from bars.upkeep import deltalog
+from bars.upkeep import rewrite
+table, versions = Path(sys.argv[1]), []
+deltalog.PATIENCE_S = 600  # the first appends compile what they need
+print("begun", flush=True)
+while not Path(sys.argv[2]).exists():
+    files = sorted(deltalog.settled(table).values(), key=lambda file: file.path)
+    if len(files) > 1:
+        made, _ = rewrite.merged(table, files)
+        versions.append(deltalog.rearrange(table, "OPTIMIZE", files, [made]))
+print(json.dumps(versions))
+"""
+
+
+@dataclass
+class Other:
+    """Another process, and what it has said first."""
+
+    process: subprocess.Popen[str]
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def started(program: str, first: str, *words: Path) -> Other:
+    command = [sys.executable, "-c", program, *map(str, words)]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{first}\n"
+    return Other(process)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A lock's file, in a folder that is not there yet."""
+    return commit_lock(tmp_path / "data" / "bars_1s")
+
+
+@pytest.fixture
+def holder(file: Path) -> Iterator[Other]:
+    """Another process, which holds the lock."""
+    other = started(HOLDER, "held", file)
+    yield other
+    other.end()
+
+
+def test_a_table_has_two_locks_beside_it(tmp_path: Path) -> None:
+    """One for commits and one for amending, which is held while others commit."""
+    assert commit_lock(tmp_path / "bars_1s") == tmp_path / "bars_1s.lock"
+    assert amend_lock(tmp_path / "bars_1s") == tmp_path / "bars_1s.amending"
+
+
+def test_another_process_keeps_us_out(file: Path, holder: Other) -> None:
+    """A lock that is not free in time is refused with its name; the holder's death, however it comes, frees it."""
+    with pytest.raises(LockError) as caught, held(file, patience_s=0):
+        pass
+    assert str(caught.value) == f"{file} was not free for 0 s: it is held by process {holder.process.pid}"
+    holder.process.send_signal(signal.SIGKILL)
+    with held(file, patience_s=30):
+        pass
+
+
+def test_threads_of_one_process_keep_each_other_out(file: Path) -> None:
+    """Record locks do not, so that threads have a lock of their own."""
+    refused: list[LockError] = []
+
+    def ask() -> None:
+        try:
+            with held(file, patience_s=0):
+                pass
+        except LockError as error:
+            refused.append(error)
+
+    with held(file, patience_s=0):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        assert [str(error) for error in refused] == [
+            f"{file} was not free for 0 s: another thread of this process holds it"
+        ]
+        asked = [sys.executable, "-c", HOLDER, str(file)]  # to refuse a thread must not free the lock for others
+        other = subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert f"it is held by process {os.getpid()}" in other.stderr
+    with held(file, patience_s=0):
+        pass
+
+
+@pytest.mark.spark
+def test_the_jvm_waits_for_another_process(
+    spark: SparkSession, file: Path, holder: Other, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Java and Python share the lock. A writer that waits long says for what."""
+    monkeypatch.setattr(locks, "SAY_AFTER_S", 0)
+    entered = threading.Event()
+
+    def commit() -> None:
+        with held_by_jvm(spark, file):
+            entered.set()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    said = f"waiting for {file}, which is held by process {holder.process.pid}"
+    eventually(lambda: said in caplog.messages)
+    assert not entered.is_set()
+    holder.end()
+    assert entered.wait(30)
+    thread.join()
+
+
+@pytest.mark.spark
+def test_another_process_waits_for_the_jvm(spark: SparkSession, file: Path) -> None:
+    """What the JVM holds, no other process gets, until it is given back, also by an error."""
+    asked = [sys.executable, "-c", HOLDER, str(file)]
+
+    def fail() -> None:
+        with held_by_jvm(spark, file):
+            refused = subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            assert "was not free for 0 s" in refused.stderr
+            raise OSError("the end")
+
+    with pytest.raises(OSError, match="the end"):
+        fail()
+    assert subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True).stdout == "held\n"
+
+
+@pytest.mark.spark
+@pytest.mark.long
+def test_two_who_commit_at_once_lose_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    """Spark appends as fast as it can while another process rearranges as fast as it can: each commit stays."""
+    scene = Scene(spark, tmp_path)
+    path, stop = BARS.path(scene.settings), tmp_path / "stop"
+    scene.barred([trade(1, 0)])
+    row = spark.read.format("delta").load(str(path)).localCheckpoint()
+    other = started(REARRANGER, "begun", path, stop)
+    appended = 0
+    try:
+        while appended < 15:
+            appended += 1
+            append_revisions(row.selectExpr(*_as_revision(row.columns, appended)), path, app_id="it", version=appended)
+        stop.touch()
+        output, _ = other.process.communicate(timeout=120)
+    finally:
+        other.end()
+    versions = json.loads(output)
+    assert len(versions) > 3
+    assert None not in versions  # nobody else takes files away
+    bars = bars_in(spark.read.format("delta").load(str(path)).collect())
+    assert [bar.revision for bar in bars] == list(range(16))
+    assert {bar.timestamp for bar in bars} == {START_MS}
+    written = sorted(int(file.stem) for file in (path / "_delta_log").glob("*.json"))
+    assert written == list(range(2 + appended + len(versions)))
+
+
+def _as_revision(columns: list[str], number: int) -> list[str]:
+    return [f"{number} AS revision" if name == "revision" else name for name in columns]
