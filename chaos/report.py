@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench.result import RESULTS, machine, versions
-from chaos.run import Form, Result
+from chaos.run import Result
 from market.settings import ROOT
 
-_COLUMNS = (
+Columns = Sequence[tuple[str, str]]
+"""Names of figures, and what they are called at the head of a table."""
+
+PRODUCER: Columns = (
     ("seed", "seed"),
     ("trades_verified", "trades"),
     ("made_per_s", "made/s"),
@@ -31,13 +34,13 @@ _COLUMNS = (
 )
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[Result], columns: Columns = PRODUCER) -> str:
     """A line for each run, and below it what was wrong."""
-    rows = [tuple(title for _, title in _COLUMNS)]
+    rows = [tuple(title for _, title in columns)]
     for result in results:
         verdict = f"{len(result.failures)} FAILURES" if result.failures else "exact"
         figures = {"seed": result.seed, "verdict": verdict, **result.figures}
-        rows.append(tuple(_shown(figures.get(name)) for name, _ in _COLUMNS))
+        rows.append(tuple(_shown(figures.get(name)) for name, _ in columns))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     for result in results:
@@ -45,9 +48,22 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def write(name: str, form: Form, results: Sequence[Result], *, now: datetime | None = None) -> Path:
-    """Write `bench/results/<date>/<name>.json` and the table beside it as `.txt`; the path of the first."""
+def write(
+    name: str,
+    form: Any,
+    results: Sequence[Result],
+    *,
+    columns: Columns = PRODUCER,
+    sums: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+) -> Path:
+    """Write `bench/results/<date>/<name>.json` and the table beside it as `.txt`; the path of the first.
+
+    `form` is the dataclass of how the first run went; `sums` is what is told of all runs together, `totals` unless
+    given.
+    """
     now = now or datetime.now(UTC)
+    sums = totals(results) if sums is None else sums
     settings = {key: value for key, value in asdict(form).items() if key != "seed"}
     content = {
         "name": name,
@@ -57,14 +73,14 @@ def write(name: str, form: Form, results: Sequence[Result], *, now: datetime | N
         "machine": machine(),
         "versions": versions(),
         "settings": settings,
-        "figures": totals(results) | {"runs": [_run(result) for result in results]},
+        "figures": {**sums, "runs": [_run(result) for result in results]},
     }
     file = RESULTS / f"{now:%Y-%m-%d}" / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=2) + "\n")
     told = ", ".join(f"{key} {value}" for key, value in settings.items() if key != "kinds")
     file.with_suffix(".txt").write_text(
-        f"{content['command']}\ncommit {content['commit']}\n{told}\n\n{table(results)}\n"
+        f"{content['command']}\ncommit {content['commit']}\n{told}\n\n{table(results, columns)}\n"
     )
     return file
 

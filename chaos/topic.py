@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Self
 
 from kafka import KafkaConsumer, TopicPartition
@@ -22,11 +22,12 @@ Take = Callable[[int, int, int, bytes | None], None]
 class Reader:
     """Reads a topic record by record, in the order of each partition."""
 
-    def __init__(self, bootstrap: str, topic: str, take: Take) -> None:
-        """Raises a `KafkaError` when the broker does not answer."""
+    def __init__(self, bootstrap: str, topic: str, take: Take, *, partitions: Collection[int] = ()) -> None:
+        """Of all partitions unless told. Raises a `KafkaError` when the broker does not answer."""
         self._consumer = KafkaConsumer(bootstrap_servers=bootstrap, fetch_max_bytes=16 * 2**20, check_crcs=True)
         self._topic = topic
         self._take = take
+        self._only = partitions
         self._partitions: list[TopicPartition] = []
         self._newest_ms: dict[int, int] = {}  # the latest Kafka time of what was taken, by partition
 
@@ -36,7 +37,7 @@ class Reader:
         if not numbers:
             self._consumer.close()
             raise ProgramError(f"there is no topic {self._topic}")
-        self._partitions = [TopicPartition(self._topic, number) for number in sorted(numbers)]
+        self._partitions = [TopicPartition(self._topic, number) for number in sorted(self._only or numbers)]
         self._consumer.assign(self._partitions)
         self._consumer.seek_to_beginning()
         return self

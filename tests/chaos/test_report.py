@@ -71,7 +71,8 @@ def test_the_result_has_the_form_of_all_results(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "the following arguments are required: --producer"),
+        ([], "one of the arguments --producer --job is required"),
+        (["--producer", "--job"], "argument --job: not allowed with argument --producer"),
         (["--producer", "--seconds", "5"], "argument --seconds: 5 is not a number above 5 and up to 86400"),
         (["--producer", "--runs", "0"], "argument --runs: 0 is not a whole number from 1 on"),
         (["--producer", "--kills", "-1"], "argument --kills: -1 is not a whole number from 0 on"),
