@@ -18,12 +18,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from bench import result
+from local import processes
 from market.settings import ROOT
 
 
@@ -102,10 +102,8 @@ def _bars(table: Path) -> int:
 
 def _driver(submit: int) -> list[int]:
     """The JVM below spark-submit.sh, and the Python driver below the JVM."""
-    listing = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,comm="], capture_output=True, text=True, check=True).stdout
-    rows: list[Any] = [line.split(None, 2) for line in listing.splitlines()]
-    jvms = [int(pid) for pid, parent, name in rows if int(parent) == submit and name == "java"]
-    return jvms + [int(pid) for pid, parent, _ in rows if int(parent) in jvms]
+    jvms = [pid for pid, name in processes.children(submit) if name == "java"]
+    return jvms + [pid for jvm in jvms for pid, _ in processes.children(jvm)]
 
 
 def _resident_mib(pid: int) -> int:

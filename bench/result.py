@@ -17,13 +17,13 @@ RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("pyspark", "delta-spark", "kafka-python", "crc32c", "msgspec", "websockets", "deltalake")
 
 
-def write(name: str, figures: Mapping[str, Any], *, settings: Mapping[str, Any]) -> Path:
-    """Writes `results/<date>/<name>.json` and returns its path."""
+def write(name: str, figures: Mapping[str, Any], *, settings: Mapping[str, Any], module: str | None = None) -> Path:
+    """Writes `results/<date>/<name>.json` and returns its path. `module` is what measures, where not called `name`."""
     now = datetime.now(UTC)
     content = {
         "name": name,
         "time": now.isoformat(timespec="seconds"),
-        "command": " ".join([".venv/bin/python", "-m", f"bench.{name}", *sys.argv[1:]]),
+        "command": " ".join([".venv/bin/python", "-m", f"bench.{module or name}", *sys.argv[1:]]),
         "commit": _output("git", "rev-parse", "HEAD"),
         "machine": machine(),
         "versions": versions(),
