@@ -30,6 +30,7 @@ PROGRAMS = {
     "producer": ("-m", "producer"),
     "consumer": ("-m", "consumer"),
     "simulator": ("-m", "simulator"),
+    "bars.upkeep": ("-m", "bars.upkeep"),
     "local up": ("-m", "local", "up"),
     "local down": ("-m", "local", "down"),
     "local status": ("-m", "local", "status"),
