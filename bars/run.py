@@ -70,7 +70,7 @@ def run(
         pairing.pair(settings, topic_id)
         engine = {name: spark.conf.get(name, None) for name in pairing.frozen_names(settings)}
         pairing.check_engine(settings, engine)
-        create_tables(replace(settings, queries=tuple(set(settings.queries) - {"amend"})))
+        create_tables(settings)
         ending = threading.Event()
         amender = Amender(settings, lambda: stop.asked() or ending.is_set(), may_wait=not available_now)
         status = Status(str(BARS.path(settings)), spark.sparkContext.uiWebUrl)

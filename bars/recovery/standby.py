@@ -66,7 +66,7 @@ def rehearse(spark: SparkSession, settings: Settings, stop: Stop) -> None:
             return
         each = RECORDS // max(len(holding), 1)
         since = {partition: max(range_.start, range_.end - each) for partition, range_ in holding.items()}
-        create_tables(replace(own, queries=tuple(set(own.queries) - {"amend"})))
+        create_tables(own)
         _run(spark, own, since, stop)
 
 
