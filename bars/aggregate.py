@@ -59,6 +59,17 @@ def spread(gathered: DataFrame) -> DataFrame:
     )
 
 
+def closed_bars(gathered: DataFrame) -> DataFrame:
+    """The bars of `gathered`, with its column `copies`. A bar is right if it has none; else its trades are not unique.
+
+    They stay where they are: by their window, for which they were brought together once already.
+    """
+    trades = gathered.select("exchange", "symbol", "window", "copies", F.inline("trades"))
+    measures = [*_measures(), F.first("copies").alias("copies")]
+    bars = trades.groupBy("exchange", "symbol", "window").agg(*measures).withColumn("timestamp", F.col("window.start"))
+    return _finished(bars, "copies")
+
+
 def to_bars(trades: DataFrame) -> DataFrame:
     """The bars of a static frame of trades, each of which is there once (`bars.unique.unique`)."""
     start = F.timestamp_millis(F.col("time_ms") - F.col("time_ms") % WIDTH_MS)
@@ -117,15 +128,15 @@ def _measures() -> list[Column]:
     ]
 
 
-def _finished(measured: DataFrame) -> DataFrame:
-    """Bars, of their keys and `_measures`."""
+def _finished(measured: DataFrame, *others: str) -> DataFrame:
+    """Bars, of their keys and `_measures`; and these other columns behind them."""
     return measured.select(
         "*",
         _vwap().alias("vwap"),
         (F.col("last_trade_id") - F.col("first_trade_id") + 1 - F.col("trade_count")).alias("missing_trades"),
         F.lit(0).alias("revision"),
         F.to_date("timestamp").alias("date"),
-    ).select(*(F.col(name).cast(kind).alias(name) for name, kind in COLUMNS.items()))
+    ).select(*(F.col(name).cast(kind).alias(name) for name, kind in COLUMNS.items()), *others)
 
 
 def _vwap() -> Column:

@@ -27,7 +27,7 @@ from bars.late import Tally
 from bars.recovery import pairing
 from bars.recovery.checkpoint import Batch, committed, last_committed, query_id
 from bars.recovery.holding import Positions
-from bars.recovery.locks import amend_lock, held_by_jvm
+from bars.recovery.locks import amend_lock, held
 from bars.sink import append_conflicts, append_revisions, briefly, writer_of
 from bars.tables import BARS, REJECTED, TRADES
 from bars.unique import conflicts, unique
@@ -87,7 +87,7 @@ class Amender:
         # Each trade once within its second, as in the bars query.
         once = unique(trades, "second_ms").persist()
         try:
-            with held_by_jvm(spark, amend_lock(path)):
+            with held(amend_lock(path)):
                 if not once.filter("is_conflict").isEmpty():
                     self._reject(trades, days, batch_id)
                 there = current(_of(_table(spark, path), seconds, days).drop("second_ms"))

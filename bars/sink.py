@@ -1,8 +1,10 @@
 """The streaming queries that write the tables: the only place that writes.
 
-Exactly once: a batch that Spark repeats after a crash holds the same records, and Delta skips a write whose
-transaction (query id, batch id) it has already committed. Both come from the checkpoint, so checkpoint and tables
-belong together (`bars/recovery/pairing.py`).
+Exactly once: a batch that Spark repeats after a crash holds the same records, and is skipped where its transaction
+(query id, batch id) is in the table already. Both come from the checkpoint, so checkpoint and tables belong together
+(`bars/recovery/pairing.py`).
+
+Bars pass through the driver (`bars/append.py`): a second of trades is one row. The archive is written by Spark's tasks.
 """
 
 from __future__ import annotations
@@ -12,12 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as compute
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
-from bars.aggregate import gathered, spread, streamed_bars, to_bars
+from bars.aggregate import closed_bars, gathered, spread, streamed_bars, to_bars
+from bars.append import append
 from bars.recovery.checkpoint import query_id
 from bars.recovery.locks import commit_lock, held_by_jvm
 from bars.tables import BARS, REJECTED, TRADES, Table
@@ -28,6 +33,9 @@ from market.trade import CONFLICT
 log = logging.getLogger(__name__)
 
 BatchWriter = Callable[[DataFrame, int], None]
+
+Market = tuple[str, str]
+"""Exchange and symbol."""
 
 
 @dataclass(frozen=True)
@@ -87,34 +95,34 @@ def bars_writer(
 
     @briefly
     def write(batch: DataFrame, batch_id: int) -> None:
-        # Asking for copies runs the whole plan in every case, also where the writes below are skipped or there is
-        # nothing to write: Spark requires each batch to commit its state.
+        # Asking for the bars runs the whole plan in every case, also where they are in the table already or there are
+        # none: Spark requires each batch to commit its state.
         batch.persist()
         try:
-            counts = batch.groupBy("exchange", "symbol").agg(F.sum("copies").alias("copies")).collect()
-            copies = {(row["exchange"], row["symbol"]): row["copies"] for row in counts if row["copies"]}
+            bars = batch.transform(closed_bars).toArrow()
+            copies = _copies(bars)
+            finished = bars.filter(compute.field("copies") == 0).drop_columns("copies")
+            lost = dict.fromkeys(copies, 0)
             if copies:
-                repeats = _append_uniquely(batch, copies, batch_id)
-                if tell:
-                    tell(repeats)
-            elif counts:
-                _append(to_bars(spread(batch)), bars_path, checkpoint, batch_id)
+                mended, conflicting = bars_of_unique(batch.filter("copies > 0"), batch_id)
+                finished, lost = pa.concat_tables([finished, mended]), lost | conflicting
+            if finished.num_rows:
+                append(finished, bars_path, app_id=query_id(checkpoint), version=batch_id)
+            if copies and tell:
+                tell([Repeats(*market, count - lost[market], lost[market]) for market, count in copies.items()])
         finally:
             batch.unpersist()
 
-    def _append_uniquely(batch: DataFrame, copies: dict[tuple[str, str], int], batch_id: int) -> list[Repeats]:
+    def bars_of_unique(batch: DataFrame, batch_id: int) -> tuple[pa.Table, dict[Market, int]]:
         once = unique(spread(batch), "window").persist()
         try:
-            lost = dict.fromkeys(copies, 0)
-            if once.agg(F.max("is_conflict")).collect()[0][0]:
-                lost |= _append_conflicts(batch, batch_id)
-            _append(to_bars(once), bars_path, checkpoint, batch_id)
+            has_conflicts = once.agg(F.max("is_conflict")).collect()[0][0]
+            return to_bars(once).toArrow(), reject_conflicts(batch, batch_id) if has_conflicts else {}
         finally:
             once.unpersist()
-        return [Repeats(*key, count - lost[key], lost[key]) for key, count in copies.items()]
 
-    def _append_conflicts(batch: DataFrame, batch_id: int) -> dict[tuple[str, str], int]:
-        lost = conflicts(spread(batch.filter("copies > 0")), "window").persist()
+    def reject_conflicts(batch: DataFrame, batch_id: int) -> dict[Market, int]:
+        lost = conflicts(spread(batch), "window").persist()
         try:
             counts = lost.groupBy("exchange", "symbol").count().collect()
             append_conflicts(lost, rejected_path, topic=topic, app_id=query_id(checkpoint), version=batch_id)
@@ -126,6 +134,12 @@ def bars_writer(
     return write
 
 
+def _copies(bars: pa.Table) -> dict[Market, int]:
+    """How many copies there are of trades of each exchange and symbol that has any."""
+    sums = bars.select(["exchange", "symbol", "copies"]).group_by(["exchange", "symbol"]).aggregate([("copies", "sum")])
+    return {(row["exchange"], row["symbol"]): row["copies_sum"] for row in sums.to_pylist() if row["copies_sum"]}
+
+
 def _rejected(lost: DataFrame, topic: str) -> DataFrame:
     """Rows of `rejected_trades`, of trades in conflict with others; by the day of the trade, for lack of Kafka's."""
     known = {"topic": F.lit(topic), "kafka_time": F.lit(None), "raw": F.lit(None), "reason": F.lit(CONFLICT)}
@@ -134,12 +148,12 @@ def _rejected(lost: DataFrame, topic: str) -> DataFrame:
 
 def append_conflicts(lost: DataFrame, path: Path, *, topic: str, app_id: str, version: int) -> None:
     """Appends elements in conflict with an earlier one to `rejected_trades`, once for each (app_id, version)."""
-    _save(_rejected(lost, topic), path, app_id, version)
+    append(_rejected(lost, topic).toArrow(), path, app_id=app_id, version=version)
 
 
 def append_revisions(bars: DataFrame, path: Path, *, app_id: str, version: int) -> None:
     """Appends amended bars, whose revisions are set, once for each (app_id, version)."""
-    _save(bars, path, app_id, version)
+    append(bars.toArrow(), path, app_id=app_id, version=version)
 
 
 def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> BatchWriter:
@@ -157,10 +171,10 @@ def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> 
             counts = {row["reason"]: row["count"] for row in kept.groupBy("reason").count().collect()}
             if counts.pop(None, 0):
                 trades = kept.filter(~is_rejected).withColumn("timestamp", F.col("event_time"))
-                _append(_shaped(trades, TRADES, F.col("event_time")), trades_path, checkpoint, batch_id)
+                _save(_shaped(trades, TRADES, F.col("event_time")), trades_path, checkpoint, batch_id)
             if counts:
                 rejected = kept.filter(is_rejected)
-                _append(_shaped(rejected, REJECTED, F.col("kafka_time")), rejected_path, checkpoint, batch_id)
+                _save(_shaped(rejected, REJECTED, F.col("kafka_time")), rejected_path, checkpoint, batch_id)
                 log.warning("rejected %s, see %s", counts, rejected_path)
         finally:
             kept.unpersist()
@@ -214,12 +228,8 @@ def _shaped(frame: DataFrame, table: Table, time: object) -> DataFrame:
     )
 
 
-def _append(frame: DataFrame, path: Path, checkpoint: Path, batch_id: int) -> None:
-    _save(frame, path, query_id(checkpoint), batch_id)
-
-
-def _save(frame: DataFrame, path: Path, app_id: str, version: int) -> None:
+def _save(frame: DataFrame, path: Path, checkpoint: Path, batch_id: int) -> None:
     writer = frame.coalesce(1).write.format("delta").mode("append")  # one file per commit
-    writer = writer.option("txnAppId", app_id).option("txnVersion", version)
+    writer = writer.option("txnAppId", query_id(checkpoint)).option("txnVersion", batch_id)
     with held_by_jvm(frame.sparkSession, commit_lock(path)):
         writer.save(str(path))

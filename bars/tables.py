@@ -78,11 +78,16 @@ def create_tables(settings: Settings) -> None:
     for table in tables:
         if table is BARS and settings.bar_format == "parquet":
             continue  # Spark's sink creates it
-        DeltaTable.create(
-            table.path(settings),
-            Schema([Field(name, PrimitiveType(_KINDS.get(kind, kind))) for name, kind in table.columns.items()]),
-            mode="ignore",
-            partition_by="date",
-            configuration=_PROPERTIES,
-            raise_if_key_not_exists=False,
-        )
+        create(table, table.path(settings))
+
+
+def create(table: Table, path: Path) -> None:
+    """Creates a Delta table where there is none."""
+    DeltaTable.create(
+        path,
+        Schema([Field(name, PrimitiveType(_KINDS.get(kind, kind))) for name, kind in table.columns.items()]),
+        mode="ignore",
+        partition_by="date",
+        configuration=_PROPERTIES,
+        raise_if_key_not_exists=False,
+    )

@@ -31,7 +31,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bars import aggregate, sink
+from bars.append import append
 from bars.parse import parse, valid
+from bars.recovery.checkpoint import query_id
+from bars.tables import BARS, REJECTED, create
 from bars.unique import IDENTITY
 from bench import result
 from market.bar import Bar, bars_of
@@ -136,12 +139,14 @@ WAYS: Mapping[str, Callable[[DataFrame], DataFrame]] = {
 
 def _run(way: str, records: Path, table: Path, arguments: argparse.Namespace) -> Run:
     """Runs a way over the files, in this process and a JVM of its own."""
+    create(BARS, table)
+    create(REJECTED, table.with_suffix(".rejected"))
     spark = _session(table.with_suffix(".local"), arguments.memory, arguments.conf)
     checkpoint, pid = table.with_suffix(".checkpoint"), spark.sparkContext._gateway.proc.pid  # type: ignore[union-attr]
     stream = spark.readStream.schema(RECORD).option("maxFilesPerTrigger", 1).parquet(str(records))
     frame = WAYS[way](stream.transform(parse, future_tolerance_ms=0).transform(valid))
-    append = sink.bars_writer(table, table.with_suffix(".rejected"), checkpoint, topic="bench")
-    write = append if way == "gathered" else _bars_writer(table, checkpoint)
+    product = sink.bars_writer(table, table.with_suffix(".rejected"), checkpoint, topic="bench")
+    write = product if way == "gathered" else _bars_writer(table, checkpoint)
     spent: list[float] = []
 
     def measured(batch: DataFrame, batch_id: int) -> None:
@@ -176,10 +181,9 @@ def _bars_writer(table: Path, checkpoint: Path) -> sink.BatchWriter:
     """As `sink.bars_writer` writes, for bars that are ready."""
 
     def write(batch: DataFrame, batch_id: int) -> None:
-        batch.persist()
-        if batch.count():
-            sink._append(batch, table, checkpoint, batch_id)
-        batch.unpersist()
+        rows = batch.toArrow()
+        if rows.num_rows:
+            append(rows, table, app_id=query_id(checkpoint), version=batch_id)
 
     return write
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from bars.audit.evidence import AuditError
 from bars.compare import KEY, VALUES, amended, keeps_trades, paired
-from bars.recovery.locks import amend_lock, held_by_jvm
+from bars.recovery.locks import amend_lock, held
 from bars.sink import append_revisions
 from bars.tables import BARS
 from market.settings import Settings
@@ -83,7 +83,7 @@ def settled(
     if different.isEmpty():
         return outcome(version)
     if not check:
-        with held_by_jvm(spark, amend_lock(BARS.path(settings))):
+        with held(amend_lock(BARS.path(settings))):
             newest = version_of(settings)
             assert newest is not None
             unchanged = F.col("now_revision").eqNullSafe(F.col("revision"))

@@ -1,8 +1,8 @@
 """Locks of one process against all others: who may run on a checkpoint, and who may commit to a table.
 
 They are POSIX record locks, which Java and Python share, and which the kernel frees when the process that holds one
-ends, however it ends. Where Spark commits, its JVM holds the lock, for the Python driver may be gone while the JVM
-still ends a batch.
+ends, however it ends. Whoever commits holds the lock: where Spark does, its JVM, for the Python driver may be gone
+while the JVM still ends a batch; where Python does (`bars/append.py`), the driver, for the JVM may be gone first.
 
 Tables need one because Delta keeps two commits apart by the name of the version's file, of which only one can be there.
 On a local disk Spark asks whether it is there and then renames over it, in turn only with the threads of its own JVM
@@ -23,7 +23,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,8 @@ def amend_lock(table: Path) -> Path:
     """The lock of those who amend: from reading the current revisions until the next ones are appended.
 
     Appends never conflict, so two who amend at once would give one revision two rows. It is taken before that of
-    commits, and another one, for reading takes seconds and bars go on meanwhile.
+    commits, and another one, for reading takes seconds and bars go on meanwhile. Revisions are appended by Python, so
+    Python holds it (`held`).
     """
     return table.with_name(f"{table.name}.amending")
 
@@ -65,38 +66,43 @@ def held_by_jvm(spark: SparkSession, path: Path, wait: Callable[[Holder], object
     """Holds the lock of this file, in the session's JVM, against other processes and other threads.
 
     While another holds it, `wait` is called with who that is; it raises what ends the waiting. Without it, the lock is
-    waited for as long as it takes: who has it, commits, which is brief.
+    waited for as long as it takes (who has it, commits, which is brief), and may be one that `held` takes as well.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     jvm: Any = spark._jvm
     name = f"live-bars.lock.{path.resolve()}"
-    wait = wait or _patience(path)
-    # Asked for again and again rather than waited for: Spark interrupts a query that it stops, and a channel that is
-    # interrupted breaks.
-    while not _take(jvm, name, path):
-        wait(holder_of(path))
-        time.sleep(POLL_S)
-    try:
-        yield
-    finally:
-        with _IN_JVM:
-            file = jvm.java.lang.System.getProperties().remove(name)
-            file.close()
+    # In turn with other threads, for one that has the lock from `held` would lose it by our looking into the file.
+    with nullcontext() if wait else _threads[path]:
+        wait = wait or _patience(path)
+        # Asked for again and again rather than waited for: Spark interrupts a query that it stops, and a channel that
+        # is interrupted breaks.
+        while not _take(jvm, name, path):
+            wait(holder_of(path))
+            time.sleep(POLL_S)
+        try:
+            yield
+        finally:
+            with _IN_JVM:
+                file = jvm.java.lang.System.getProperties().remove(name)
+                file.close()
 
 
 @contextmanager
-def held(path: Path, *, patience_s: float) -> Iterator[None]:
-    """Holds a lock in this process, which has no JVM. Raises `LockError` where it is not free in time."""
-    deadline = time.monotonic() + patience_s
+def held(path: Path, *, patience_s: float | None = None) -> Iterator[None]:
+    """Holds a lock in this process. Raises `LockError` where it is not free in time; without one, waits on."""
+    deadline = None if patience_s is None else time.monotonic() + patience_s
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not _threads[path].acquire(timeout=max(patience_s, 0)):
+    if not _threads[path].acquire(timeout=-1 if patience_s is None else max(patience_s, 0)):
         # Not to be looked into: closing the file here would free the lock of that thread.
         raise LockError(f"{path} was not free for {patience_s:g} s: another thread of this process holds it")
+    wait = _patience(path)
     try:
         with path.open("a") as file:  # closing it frees the lock
             while not _is_ours(file.fileno()):
-                if time.monotonic() > deadline:
-                    raise LockError(_taken(path, patience_s))
+                if deadline is None:
+                    wait(holder_of(path))
+                elif time.monotonic() > deadline:
+                    raise LockError(_taken(path, patience_s or 0))
                 time.sleep(POLL_S)
             file.truncate(0)
             file.write(said_by([os.getpid()]))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 from pyspark.sql.readwriter import DataFrameWriter
 
@@ -63,17 +64,25 @@ class DeathError(Exception):
 @contextmanager
 def dying(table: Table, when: str) -> Iterator[None]:
     """The run dies `before` its next write to a table, or `after` it, when Spark has not noted the batch as done."""
-    save: Any = DataFrameWriter.save
 
-    def failing(writer: DataFrameWriter, path: str, *args: object, **options: object) -> None:
-        if Path(path).name != table.name:
-            return save(writer, path, *args, **options)
+    def failing(write: Callable[..., None], name: str) -> None:
+        if name != table.name:
+            return write()
         if when == "after":
-            save(writer, path, *args, **options)
+            write()
         raise DeathError
 
+    def by_spark(writer: DataFrameWriter, path: str) -> None:
+        failing(lambda: save(writer, path), Path(path).name)
+
+    def by_the_driver(there: DeltaTable, *rows: object, **options: object) -> None:
+        failing(lambda: write(there, *rows, **options), Path(there.table_uri).name)
+
+    save: Any = DataFrameWriter.save
+    write: Any = write_deltalake
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DataFrameWriter, "save", failing)
+        patch.setattr(DataFrameWriter, "save", by_spark)
+        patch.setattr("bars.append.write_deltalake", by_the_driver)
         yield
 
 

@@ -164,6 +164,28 @@ def test_another_process_waits_for_the_jvm(spark: SparkSession, file: Path) -> N
 
 
 @pytest.mark.spark
+def test_a_thread_that_waits_for_the_jvm_takes_no_lock_from_another_thread(spark: SparkSession, file: Path) -> None:
+    """To look who holds a file would free this process's own lock on it: such a thread waits without looking."""
+    asked = [sys.executable, "-c", HOLDER, str(file)]
+    waiting, entered = threading.Event(), threading.Event()
+
+    def commit() -> None:
+        waiting.set()
+        with held_by_jvm(spark, file):
+            entered.set()
+
+    with held(file):
+        thread = threading.Thread(target=commit)
+        thread.start()
+        assert waiting.wait(30)
+        refused = subprocess.run(asked, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert f"it is held by process {os.getpid()}" in refused.stderr
+        assert not entered.is_set()
+    assert entered.wait(30)
+    thread.join()
+
+
+@pytest.mark.spark
 @pytest.mark.long
 def test_two_who_commit_at_once_lose_nothing(spark: SparkSession, tmp_path: Path) -> None:
     """Spark appends as fast as it can while another process rearranges as fast as it can: each commit stays."""
