@@ -3,7 +3,7 @@
 It follows the archive (`trades`). For each batch of new rows it waits until the bars query has finished the batches
 that read these records, for only then is it certain what that query left out (`bars/late.py`); recomputes the bars of
 the seconds concerned from all rows of the archive; and appends those that differ. A crash repeats the batch: it finds
-the bars as they should be, or Delta skips what is in the table. A second that is open is never looked at.
+the bars as they should be, or the append is skipped. A second that is open is never looked at.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Amender:
                 if not once.filter("is_conflict").isEmpty():
                     self._reject(trades, days, batch_id)
                 there = current(_of(_table(spark, path), seconds, days).drop("second_ms"))
-                # Kept, so that the write reads no table: else Delta would hold it to what others append meanwhile.
+                # Kept, for it is asked for three times.
                 different = differing(there, to_bars(once)).withColumn("grows", keeps_trades()).persist()
                 self._append(different, days, batch_id)
         finally:

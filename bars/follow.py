@@ -14,9 +14,12 @@ import pyarrow.parquet
 class Follower(ABC):
     """Follows a table's log from now on."""
 
+    _entries: str
+    """How the names of the log's entries look."""
+
     def __init__(self, table: Path) -> None:
         self._table = table
-        self._next = max((_number(entry) + 1 for entry in self._log().glob("[0-9]*")), default=0)
+        self._next = max((_number(entry) + 1 for entry in self._log().glob(self._entries)), default=0)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of all commits since the last call, in order of commit."""
@@ -44,6 +47,8 @@ class Follower(ABC):
 class DeltaFollower(Follower):
     """Follows `_delta_log` (Delta protocol: one JSON file of actions per version)."""
 
+    _entries = "[0-9]*.json"
+
     def _log(self) -> Path:
         return self._table / "_delta_log"
 
@@ -58,6 +63,8 @@ class DeltaFollower(Follower):
 
 class ParquetFollower(Follower):
     """Follows `_spark_metadata` of Spark's file sink: every tenth entry, `N.compact`, holds all files so far."""
+
+    _entries = "[0-9]*"
 
     def __init__(self, table: Path) -> None:
         super().__init__(table)

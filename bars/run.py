@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from py4j.protocol import Py4JError  # type: ignore[import-untyped]
-from pyspark.errors import PySparkException, StreamingQueryException
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
@@ -27,7 +27,7 @@ from bars.parse import parse, valid
 from bars.recovery import pairing
 from bars.recovery.checkpoint import Offsets, last_committed, offsets_of
 from bars.recovery.holder import Holder
-from bars.sink import Tell, bars_stream, write_archive, write_bars
+from bars.sink import Tell, WriteError, bars_stream, write_archive, write_bars
 from bars.source import kafka_stream, trades_stream, wait_for_topic
 from bars.stop import Stop
 from bars.tables import BARS, TRADES, create_tables
@@ -199,7 +199,7 @@ def _watch(
                 if (error := query.exception()) and not (query.name == "amend" and amender.is_cut_off)
             ]
             if failed:
-                log.error("a query failed: %s", _brief(failed[0]))
+                log.error("a query failed: %s", brief(failed[0]))
                 return 1
             if not (running or starts) or stop.wait(0.2):
                 return 0
@@ -229,5 +229,7 @@ def _offsets(progress: StreamingQueryProgress) -> Offsets:
     return offsets_of(json.loads(source["endOffset"]))
 
 
-def _brief(error: StreamingQueryException) -> str:
-    return str(error).split("JVM stacktrace", 1)[0].strip()
+def brief(error: Exception) -> str:
+    """What a failed query says, without the pages of Spark's around it: its plan, and stack traces of both sides."""
+    said = str(error).split("JVM stacktrace", 1)[0].split("=== Streaming Query ===", 1)[0]
+    return said.rpartition(f"{WriteError.__module__}.{WriteError.__name__}: ")[2].strip()

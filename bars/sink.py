@@ -1,4 +1,4 @@
-"""The streaming queries that write the tables: the only place that writes.
+"""The streaming queries that write the tables, and how rows get into them.
 
 Exactly once: a batch that Spark repeats after a crash holds the same records, and is skipped where its transaction
 (query id, batch id) is in the table already. Both come from the checkpoint, so checkpoint and tables belong together
@@ -152,7 +152,7 @@ def append_conflicts(lost: DataFrame, path: Path, *, topic: str, app_id: str, ve
 
 
 def append_revisions(bars: DataFrame, path: Path, *, app_id: str, version: int) -> None:
-    """Appends amended bars, whose revisions are set, once for each (app_id, version)."""
+    """Appends amended bars, whose revisions are set, once for each (app_id, version). They pass through the driver."""
     append(bars.toArrow(), path, app_id=app_id, version=version)
 
 
@@ -171,10 +171,11 @@ def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> 
             counts = {row["reason"]: row["count"] for row in kept.groupBy("reason").count().collect()}
             if counts.pop(None, 0):
                 trades = kept.filter(~is_rejected).withColumn("timestamp", F.col("event_time"))
-                _save(_shaped(trades, TRADES, F.col("event_time")), trades_path, checkpoint, batch_id)
+                rows = _shaped(trades, TRADES, F.col("event_time"))
+                save(rows, trades_path, app_id=query_id(checkpoint), version=batch_id)
             if counts:
-                rejected = kept.filter(is_rejected)
-                _save(_shaped(rejected, REJECTED, F.col("kafka_time")), rejected_path, checkpoint, batch_id)
+                rows = _shaped(kept.filter(is_rejected), REJECTED, F.col("kafka_time"))
+                save(rows, rejected_path, app_id=query_id(checkpoint), version=batch_id)
                 log.warning("rejected %s, see %s", counts, rejected_path)
         finally:
             kept.unpersist()
@@ -228,8 +229,9 @@ def _shaped(frame: DataFrame, table: Table, time: object) -> DataFrame:
     )
 
 
-def _save(frame: DataFrame, path: Path, checkpoint: Path, batch_id: int) -> None:
+def save(frame: DataFrame, path: Path, *, app_id: str, version: int) -> None:
+    """Appends any number of rows, by Spark's tasks, once for each (app_id, version)."""
     writer = frame.coalesce(1).write.format("delta").mode("append")  # one file per commit
-    writer = writer.option("txnAppId", query_id(checkpoint)).option("txnVersion", batch_id)
+    writer = writer.option("txnAppId", app_id).option("txnVersion", version)
     with held_by_jvm(frame.sparkSession, commit_lock(path)):
         writer.save(str(path))

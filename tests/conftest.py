@@ -26,6 +26,13 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run two at a time (`--dist=loadgroup`), those with a Spark session share one, beside the others."""
+    for item in items:
+        is_in_process = (ROOT / "tests/bars") in item.path.parents
+        item.add_marker(pytest.mark.xdist_group("spark" if is_in_process else "programs"))
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of a real Kafka broker with no topic in it."""

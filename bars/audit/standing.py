@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 
 from bars.audit.evidence import AuditError
 from bars.compare import KEY, VALUES, amended, keeps_trades, paired
-from bars.recovery.locks import amend_lock, held
-from bars.sink import append_revisions
+from bars.recovery.locks import amend_lock, held_by_jvm
+from bars.sink import save
 from bars.tables import BARS
 from market.settings import Settings
 
@@ -83,14 +83,15 @@ def settled(
     if different.isEmpty():
         return outcome(version)
     if not check:
-        with held(amend_lock(BARS.path(settings))):
+        with held_by_jvm(spark, amend_lock(BARS.path(settings))):
             newest = version_of(settings)
             assert newest is not None
             unchanged = F.col("now_revision").eqNullSafe(F.col("revision"))
             backed = F.lit(True) if may_shrink else keeps_trades()
             rows = amended(outcome(newest).filter(~F.col("is_right") & unchanged & backed)).cache()
             if rows.count():  # all of them are computed here, so that the write reads no table
-                append_revisions(rows, BARS.path(settings), app_id=APP_ID, version=newest)
+                # By Spark's tasks: where a table was put back from long ago, they are more than the driver can hold.
+                save(rows, BARS.path(settings), app_id=APP_ID, version=newest)
             rows.unpersist()
         return outcome(version_of(settings))
     while settings.bar_format == "delta":

@@ -99,7 +99,7 @@ def check(checkpoint: Path) -> None:
 
     Raises `CheckpointError` for the first file that is missing or damaged. Spark itself would fail on most of them
     only when the query runs, with a page of Java; and where `offsets/N` is gone it would plan another batch N, which
-    Delta then skips in silence.
+    is then skipped in silence.
     """
     ids, commits = _ids(checkpoint / "offsets"), _ids(checkpoint / "commits")
     if not ids and not commits:

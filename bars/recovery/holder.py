@@ -35,7 +35,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock, as its file says: the JVM first, then the Python driver. Empty where nobody has said so yet."""
+    """Who holds a lock, as its file says: the JVM and its driver, or Python alone. Empty where nobody has yet."""
 
     processes: tuple[Process, ...] = ()
 

@@ -21,7 +21,6 @@ import logging
 import os
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -38,8 +37,8 @@ POLL_S = 0.01
 SAY_AFTER_S = 10
 _IN_JVM = threading.Lock()
 """Held while this process looks whether its JVM has a path open, and opens it."""
-_threads: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-"""A record lock keeps processes apart, not the threads of one."""
+_threads: dict[str, threading.Lock] = {}
+"""By path: a record lock keeps processes apart, not the threads of one."""
 
 
 class LockError(RuntimeError):
@@ -55,8 +54,8 @@ def amend_lock(table: Path) -> Path:
     """The lock of those who amend: from reading the current revisions until the next ones are appended.
 
     Appends never conflict, so two who amend at once would give one revision two rows. It is taken before that of
-    commits, and another one, for reading takes seconds and bars go on meanwhile. Revisions are appended by Python, so
-    Python holds it (`held`).
+    commits, and another one, for reading takes seconds and bars go on meanwhile. Who holds it is who
+    commits: Python for what passes through the driver (`held`), the JVM for what Spark's tasks write (`held_by_jvm`).
     """
     return table.with_name(f"{table.name}.amending")
 
@@ -72,7 +71,7 @@ def held_by_jvm(spark: SparkSession, path: Path, wait: Callable[[Holder], object
     jvm: Any = spark._jvm
     name = f"live-bars.lock.{path.resolve()}"
     # In turn with other threads, for one that has the lock from `held` would lose it by our looking into the file.
-    with nullcontext() if wait else _threads[path]:
+    with nullcontext() if wait else _of_threads(path):
         wait = wait or _patience(path)
         # Asked for again and again rather than waited for: Spark interrupts a query that it stops, and a channel that
         # is interrupted breaks.
@@ -92,7 +91,8 @@ def held(path: Path, *, patience_s: float | None = None) -> Iterator[None]:
     """Holds a lock in this process. Raises `LockError` where it is not free in time; without one, waits on."""
     deadline = None if patience_s is None else time.monotonic() + patience_s
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not _threads[path].acquire(timeout=-1 if patience_s is None else max(patience_s, 0)):
+    ours = _of_threads(path)
+    if not ours.acquire(timeout=-1 if patience_s is None else max(patience_s, 0)):
         # Not to be looked into: closing the file here would free the lock of that thread.
         raise LockError(f"{path} was not free for {patience_s:g} s: another thread of this process holds it")
     wait = _patience(path)
@@ -109,7 +109,11 @@ def held(path: Path, *, patience_s: float | None = None) -> Iterator[None]:
             file.flush()
             yield
     finally:
-        _threads[path].release()
+        ours.release()
+
+
+def _of_threads(path: Path) -> threading.Lock:
+    return _threads.setdefault(str(path), threading.Lock())
 
 
 def _take(jvm: Any, name: str, path: Path) -> bool:

@@ -25,10 +25,11 @@ from bars.recovery.locks import commit_lock, held
 PATIENCE_S = 60
 """How long a commit of another may take. Longer, and its process is stopped."""
 APPEND_ONLY = "delta.appendOnly"
-_VERSION = re.compile(r"\.?([0-9]{20})\.(?:json|crc|checkpoint\..*parquet)(?:\.crc)?")
+_VERSION = re.compile(r"\.?([0-9]{20})\.(?:json|crc|checkpoint\..*parquet)(?:\.crc)?(?:#[0-9]+)?")
 _CHECKPOINT = re.compile(r"([0-9]{20})\.checkpoint\.parquet")
-_ABANDONED = re.compile(r"\..*\.tmp(?:\.crc)?")
-_DATA = re.compile(r"[^._].*\.parquet")
+_ABANDONED = re.compile(r"\..*\.tmp(?:\.crc)?|.*#[0-9]+")
+"""What a death in the middle of a write leaves: of Spark `.<name>.tmp`, of delta-rs `<name>#1`."""
+_DATA = re.compile(r"[^._].*\.parquet(?:#[0-9]+)?")
 
 
 class LogError(RuntimeError):
@@ -189,7 +190,7 @@ def strays(table: Path, *, before_ms: int) -> list[Path]:
     """
     found = [
         file
-        for file in table.glob("date=*/*.parquet")
+        for file in table.glob("date=*/*.parquet*")
         if _DATA.fullmatch(file.name) and file.stat().st_mtime_ns < before_ms * 1_000_000
     ]
     if not found:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from bars.aggregate import COLUMNS, gathered, spread, streamed_bars, to_bars
+from bars.aggregate import COLUMNS, closed_bars, gathered, spread, streamed_bars, to_bars
 from bars.parse import parse, valid
 from bars.unique import unique
 from market.bar import Bar, bars_of
@@ -205,6 +205,19 @@ class TestPlanBehindTheStream:
         assert plan.count("HashAggregate") == 4
         assert "SortAggregate" not in plan
         assert "ObjectHash" not in plan
+
+    def test_nothing_is_shuffled_where_all_are_unique(self, spark: SparkSession) -> None:
+        """The usual case: the trades of a second become a bar where they are, by hash."""
+        seconds = gathered(elements(spark, [TRADE]), watermark_delay_ms=2_000).persist()
+        try:
+            plan = str(closed_bars(seconds)._jdf.queryExecution().executedPlan().toString())  # type: ignore[operator]
+        finally:
+            seconds.unpersist()
+        plan = plan.partition("InMemoryTableScan")[0]
+        assert plan.count("HashAggregate") == 2
+        assert "Sort" not in plan
+        assert "ObjectHash" not in plan
+        assert "Exchange" not in plan
 
     def test_trades_are_not_shuffled(self, plan: str) -> None:
         """What is shuffled is partial bars: the trades of a second are all in one partition already."""

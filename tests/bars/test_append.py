@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 
 from bars import append as module
 from bars.append import append
+from bars.follow import DeltaFollower
 from bars.recovery.locks import commit_lock, held
 from bars.tables import BARS, create_tables
 from market import settings
@@ -103,3 +104,13 @@ def test_rows_are_written_as_the_table_says(table: Path) -> None:
     (file,) = table.glob("date=*/*.parquet")
     assert pa.parquet.read_schema(file).names == [name for name in SCHEMA.names if name != "date"]
     assert all(field.nullable for field in pa.parquet.read_schema(file))
+
+
+def test_a_write_cut_off_is_passed_over(table: Path) -> None:
+    """delta-rs leaves `<version>.json#1` behind where it is killed: neither a reader nor the next append minds."""
+    append(rows("A"), table, app_id="bars", version=0)
+    (table / "_delta_log" / f"{2:020}.json#1").write_text("{")
+    follower = DeltaFollower(table)
+    assert append(rows("B"), table, app_id="bars", version=1)
+    assert [row["symbol"] for row in follower.rows()] == ["B"]
+    assert symbols(table) == ["A", "B"]

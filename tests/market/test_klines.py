@@ -164,7 +164,7 @@ def test_candles_have_the_width_that_is_said() -> None:
         (zipped(a_csv="1", b_csv="2"), "FILE is a zip with 2 CSV files in it. Expected is one, as Binance has it"),
         (b"PK\x03\x04 and nothing", "FILE is a zip that cannot be read (File is not a zip file). Fetch it again"),
         (
-            gzip.compress(b"1,2" * 100)[:20] + b",",
+            gzip.compress(b"1,2" * 100, mtime=0)[:20] + b",",
             "FILE cannot be read beyond line 0 (UnicodeDecodeError: 'utf-8' codec can't decode byte 0x8b in "
             "position 1: invalid start byte). Fetch it again",
         ),

@@ -10,11 +10,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 from bars.audit.proof import Account, Proof
-from bars.recovery.locks import amend_lock, held
+from bars.recovery.locks import amend_lock
 from bars.tables import BARS
 from market.bar import bars_of, current
 from market.gap import Gap
 from tests.bars.audit.audited import KEY, OPEN, SOME, START_MS, WATERMARK_MS, Scene, audit, trade
+from tests.bars.others import HOLDER, started
 
 pytestmark = pytest.mark.spark
 
@@ -152,11 +153,14 @@ def test_who_amends_waits_for_who_does(scene: Scene) -> None:
     scene.finish(WATERMARK_MS)
     found: list[Proof] = []
     thread = threading.Thread(target=lambda: found.append(audit(scene, check=False)))
-    with held(amend_lock(BARS.path(scene.settings)), patience_s=10):
+    other = started(HOLDER, "held", amend_lock(BARS.path(scene.settings)))
+    try:
         thread.start()
         thread.join(timeout=1)
         scene.write(SOME[-2:], revision=1)
         assert not found
+    finally:
+        other.end()
     thread.join(timeout=120)
     assert found[0].holds, found[0].text()
     assert [bar.revision for bar in scene.rows() if bar.timestamp == START_MS + 7_000] == [0, 1]

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,14 @@ from pyspark.sql import SparkSession
 
 from bars.recovery import locks
 from bars.recovery.locks import LockError, amend_lock, commit_lock, held, held_by_jvm
-from bars.sink import append_revisions
+from bars.sink import append_revisions, save
 from bars.tables import BARS
 from market.settings import ROOT
 from tests.bars.frames import bars_in
+from tests.bars.others import HOLDER, Other, started
 from tests.bars.scene import START_MS, Scene
-from tests.bars.test_amend import trade
+from tests.bars.test_amend import closed, trade
 from tests.support import eventually
-
-HOLDER = """
-import sys
-from pathlib import Path
-from bars.recovery.locks import held
-with held(Path(sys.argv[1]), patience_s=0):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
 
 REARRANGER = """
 import json, sys
@@ -49,25 +40,6 @@ while not Path(sys.argv[2]).exists():
         versions.append(deltalog.rearrange(table, "OPTIMIZE", files, [made]))
 print(json.dumps(versions))
 """
-
-
-@dataclass
-class Other:
-    """Another process, and what it has said first."""
-
-    process: subprocess.Popen[str]
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-def started(program: str, first: str, *words: Path) -> Other:
-    command = [sys.executable, "-c", program, *map(str, words)]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == f"{first}\n"
-    return Other(process)
 
 
 @pytest.fixture
@@ -123,6 +95,26 @@ def test_threads_of_one_process_keep_each_other_out(file: Path) -> None:
         assert f"it is held by process {os.getpid()}" in other.stderr
     with held(file, patience_s=0):
         pass
+
+
+def test_who_has_no_patience_set_waits_and_says_for_whom(
+    file: Path, holder: Other, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever appends waits for a commit of another process, however long it takes."""
+    monkeypatch.setattr(locks, "SAY_AFTER_S", 0)
+    entered = threading.Event()
+
+    def commit() -> None:
+        with held(file):
+            entered.set()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    eventually(lambda: f"waiting for {file}, which is held by process {holder.process.pid}" in caplog.messages)
+    assert not entered.is_set()
+    holder.end()
+    assert entered.wait(30)
+    thread.join()
 
 
 @pytest.mark.spark
@@ -187,8 +179,27 @@ def test_a_thread_that_waits_for_the_jvm_takes_no_lock_from_another_thread(spark
 
 @pytest.mark.spark
 @pytest.mark.long
+def test_who_amends_waits_for_an_audit(spark: SparkSession, tmp_path: Path) -> None:
+    """While another process holds the table for amending, no revision is made: both might make the same one."""
+    scene = Scene(spark, tmp_path)
+    batch, amender = closed(scene), scene.amender()
+    before = scene.rows()
+    thread = threading.Thread(target=amender.write, args=(batch, 7))
+    other = started(HOLDER, "held", amend_lock(BARS.path(scene.settings)))
+    try:
+        thread.start()
+        thread.join(timeout=5)
+        assert scene.rows() == before
+    finally:
+        other.end()
+    thread.join(timeout=120)
+    assert len(scene.rows()) == 6
+
+
+@pytest.mark.spark
+@pytest.mark.long
 def test_two_who_commit_at_once_lose_nothing(spark: SparkSession, tmp_path: Path) -> None:
-    """Spark appends as fast as it can while another process rearranges as fast as it can: each commit stays."""
+    """Spark and the driver append as fast as they can while another process rearranges: each commit stays."""
     scene = Scene(spark, tmp_path)
     path, stop = BARS.path(scene.settings), tmp_path / "stop"
     scene.barred([trade(1, 0)])
@@ -198,7 +209,8 @@ def test_two_who_commit_at_once_lose_nothing(spark: SparkSession, tmp_path: Path
     try:
         while appended < 15:
             appended += 1
-            append_revisions(row.selectExpr(*_as_revision(row.columns, appended)), path, app_id="it", version=appended)
+            write = save if appended % 2 else append_revisions
+            write(row.selectExpr(*_as_revision(row.columns, appended)), path, app_id="it", version=appended)
         stop.touch()
         output, _ = other.process.communicate(timeout=120)
     finally:
