@@ -18,6 +18,7 @@ import os
 import random
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -97,6 +98,7 @@ class Run:
     """The median of Spark's batch durations."""
     batch_p95_ms: float
     cpu_s_per_million: float
+    """Of the JVM and of the driver, which commits."""
     state_rows: int
     state_mib: float
     """As Spark estimates them, at their most; two versions of the state."""
@@ -150,7 +152,7 @@ def _run(way: str, records: Path, table: Path, arguments: argparse.Namespace) ->
     spent: list[float] = []
 
     def measured(batch: DataFrame, batch_id: int) -> None:
-        spent.append(_cpu_s(pid))
+        spent.append(_cpu_s(pid) + time.process_time())
         write(batch, batch_id)
 
     writer = frame.writeStream.outputMode("append").option("checkpointLocation", str(checkpoint))

@@ -60,6 +60,11 @@ def amend_lock(table: Path) -> Path:
     return table.with_name(f"{table.name}.amending")
 
 
+def upkeep_lock(tables: Path) -> Path:
+    """The lock of the upkeep, of which one pass at a time is under way in a folder of tables."""
+    return tables / "upkeep.lock"
+
+
 @contextmanager
 def held_by_jvm(spark: SparkSession, path: Path, wait: Callable[[Holder], object] | None = None) -> Iterator[None]:
     """Holds the lock of this file, in the session's JVM, against other processes and other threads.

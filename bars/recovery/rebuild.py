@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +18,15 @@ import pyarrow.compute as compute
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from bars.recovery import locks
 from bars.recovery.holding import Holding, SourceError, held, oldest_ms
+from bars.recovery.locks import LockError, amend_lock, commit_lock, upkeep_lock
 from bars.recovery.pairing import IDENTITY, PairingError, checkpoint_of
 from bars.tables import TABLES, TRADES
 from market.settings import QUERIES, Settings
+
+PATIENCE_S = 60
+"""How long one who writes to a table is waited for: an audit that amends, the upkeep."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,21 @@ class Archived:
 
 
 def rebuild(settings: Settings, topic_id: str, say: Callable[[str], None]) -> None:
-    """Says what starting over costs, and moves the old aside. The caller holds the checkpoint (`pairing.locked`)."""
+    """Says what starting over costs, and moves the old aside. The caller holds the checkpoint (`pairing.locked`).
+
+    Raises `PairingError` where an audit or the upkeep is writing to a table, and does not end.
+    """
     moves = _moves(settings)
     if not moves:
         say(f"--rebuild: nothing to move aside, neither in {settings.tables} nor in {_checkpoints(settings)}")
         return
     for line in cost(settings, topic_id):
         say(line)
-    # The tables first: cut off in between, the next start is refused for the tables that are gone.
-    for source, target in moves:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.rename(target)
+    with _unused(settings, [source for source, _ in moves]):
+        # The tables first: cut off in between, the next start is refused for the tables that are gone.
+        for source, target in moves:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)
     for folder in sorted({target.parent for _, target in moves}):
         say(f"--rebuild: the old is kept in {folder}")
 
@@ -79,6 +89,22 @@ def cost(settings: Settings, topic_id: str) -> list[str]:
         f"--rebuild: {lost.trades:,} of the {lost.of:,} rows of the archive are not in the topic any more (trades from "
         f"{_utc(lost.since)} to {_utc(lost.until)}): they and their bars will be in the old tables alone",
     ]
+
+
+@contextmanager
+def _unused(settings: Settings, moved: Sequence[Path]) -> Iterator[None]:
+    """Keeps others from writing to the tables."""
+    tables = [table.path(settings) for tables in TABLES.values() for table in tables]
+    used = [lock for table in tables if table in moved for lock in (amend_lock(table), commit_lock(table))]
+    with ExitStack() as stack:
+        try:
+            for lock in (upkeep_lock(settings.tables), *used):
+                stack.enter_context(locks.held(lock, patience_s=PATIENCE_S))
+        except LockError as error:
+            raise PairingError(
+                f"--rebuild: a table is being written to: {error}. Let that end, then start again"
+            ) from error
+        yield
 
 
 def _moves(settings: Settings) -> list[tuple[Path, Path]]:

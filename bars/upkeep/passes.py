@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from bars.recovery.locks import held
+from bars.recovery.locks import held, upkeep_lock
 from bars.tables import BARS, REJECTED, TRADES, Table
 from bars.upkeep import deltalog, rewrite
 from bars.upkeep.deltalog import File
@@ -62,7 +62,7 @@ class Did:
 def upkeep(settings: Settings, *, now_ms: int, dry_run: bool = False) -> list[Did]:
     """One pass. Raises `LockError` where another one is under way, or a writer holds a table without end."""
     tables = settings.tables
-    with held(tables / "upkeep.lock", patience_s=0):
+    with held(upkeep_lock(tables), patience_s=0):
         did = [
             _of_table(settings, table, now_ms, dry_run)
             for table in (BARS, TRADES, REJECTED)

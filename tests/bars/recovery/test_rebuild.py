@@ -12,10 +12,12 @@ from deltalake import DeltaTable, write_deltalake
 
 from bars.recovery import pairing, rebuild
 from bars.recovery.holding import Holding, Range, SourceError
+from bars.recovery.locks import amend_lock, commit_lock, upkeep_lock
 from bars.recovery.pairing import PairingError
 from bars.tables import BARS, TRADES, create_tables
 from market import settings
 from market.settings import Settings
+from tests.bars.others import HOLDER, started
 
 TOPIC, SAID_OF_TOPIC = "crypto-trades", "--rebuild: topic crypto-trades at broker:9092 holds"
 OLDEST_MS = 1_762_702_224_000  # 2025-11-09 15:30:24 UTC
@@ -66,6 +68,24 @@ def test_nothing_is_lost(ran: Settings, monkeypatch: pytest.MonkeyPatch) -> None
         "again",
         "--rebuild: all 5 rows of the archive are still in the topic; nothing is lost",
     ]
+
+
+def test_a_table_that_another_writes_to_is_not_moved(ran: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an audit or the upkeep is about to commit would end in the new table: they are waited for, then refused."""
+    holds(monkeypatch, {0: Range(0, 4_000), 1: Range(5, 7)})
+    monkeypatch.setattr(rebuild, "PATIENCE_S", 0)
+    for lock in (amend_lock(BARS.path(ran)), commit_lock(TRADES.path(ran)), upkeep_lock(ran.tables)):
+        other = started(HOLDER, "held", lock)
+        try:
+            with pytest.raises(
+                PairingError, match=f"{lock} was not free .* held by process {other.process.pid}"
+            ):
+                rebuild.rebuild(ran, "topic-1", lambda line: None)
+        finally:
+            other.end()
+        assert BARS.path(ran).is_dir()
+    rebuild.rebuild(ran, "topic-1", lambda line: None)
+    assert not BARS.path(ran).exists()
 
 
 def test_retention_has_taken_some(ran: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +144,8 @@ def test_everything_of_the_job_is_moved_aside_and_nothing_else(ran: Settings, mo
     assert {entry.name for entry in old.iterdir()} == {"bars_1s", "trades", "rejected_trades", "identity.json"}
     assert DeltaTable(old / "trades").to_pyarrow_dataset().count_rows() == 5
     assert {entry.name for entry in (checkpoints / old.name).iterdir()} == {"bars", "archive", "amend", "identity.json"}
-    assert {entry.name for entry in ran.tables.iterdir()} == {"local", old.name}
+    locks = {lock for lock in ran.tables.iterdir() if lock.suffix in (".lock", ".amending")}
+    assert {entry.name for entry in set(ran.tables.iterdir()) - locks} == {"local", old.name}
     assert {entry.name for entry in checkpoints.iterdir()} == {old.name}
     assert json.loads((old / "identity.json").read_text())["topic_id"] == "topic-1"
     pairing.pair(ran, "topic-2")
