@@ -77,9 +77,7 @@ def test_a_table_that_another_writes_to_is_not_moved(ran: Settings, monkeypatch:
     for lock in (amend_lock(BARS.path(ran)), commit_lock(TRADES.path(ran)), upkeep_lock(ran.tables)):
         other = started(HOLDER, "held", lock)
         try:
-            with pytest.raises(
-                PairingError, match=f"{lock} was not free .* held by process {other.process.pid}"
-            ):
+            with pytest.raises(PairingError, match=f"{lock} was not free .* held by process {other.process.pid}"):
                 rebuild.rebuild(ran, "topic-1", lambda line: None)
         finally:
             other.end()
