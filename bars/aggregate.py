@@ -103,13 +103,8 @@ def _windowed(elements: DataFrame, watermark_delay_ms: int) -> DataFrame:
 
 
 def _measures() -> list[Column]:
-    """What is aggregated of the trades of a second; a heartbeat, whose fields are null, adds nothing.
-
-    Open and close go by one 64-bit number, because an ordering that is a struct would take the aggregation off
-    HashAggregate.
-    """
-    order = F.col("time_ms") % 1000 * F.lit(ORDER_BASE) + F.col("trade_id")
-    price, quantity = F.col("price"), F.col("quantity")
+    """What is aggregated of the trades of a second; a heartbeat, whose fields are null, adds nothing."""
+    order, price, quantity = _order(), F.col("price"), F.col("quantity")
     # decimal(18,8) times decimal(19,8) is decimal(38,16), exactly; above zero, floor cuts.
     quote = F.floor(price * quantity, F.lit(8)).cast("decimal(38,8)")
     taker_buys = ~F.col("is_buyer_maker")
@@ -126,6 +121,14 @@ def _measures() -> list[Column]:
         F.min("trade_id").alias("first_trade_id"),
         F.max("trade_id").alias("last_trade_id"),
     ]
+
+
+def _order() -> Column:
+    """What open and close go by, within a second: time, then id.
+
+    One 64-bit number, because an ordering that is a struct would take the aggregation off HashAggregate.
+    """
+    return F.col("time_ms") % 1000 * F.lit(ORDER_BASE) + F.col("trade_id")
 
 
 def _finished(measured: DataFrame, *others: str) -> DataFrame:

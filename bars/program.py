@@ -20,9 +20,9 @@ def ohlcv(spark: SparkSession, settings: Settings, stop: Stop, options: argparse
         if options.rebuild:
             rebuild.rebuild(settings, topic_id, _say)
 
-    if options.standby:
-        standby.rehearse(spark, settings, stop)
     lock = pairing.lock_of(settings)
+    if options.standby:
+        standby.rehearse(spark, settings, lock, stop)
     turn = standby.Turn(lock, stop, _say, standby=options.standby, take_over=options.take_over)
     try:
         return run.run(spark, settings, stop, available_now=options.available_now, waiting=turn, before=before)

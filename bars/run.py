@@ -62,6 +62,12 @@ def run(
     the format of bars.
     """
     settings = replace(settings, queries=possible(settings))
+    ending = threading.Event()
+    amender = Amender(settings, lambda: stop.asked() or ending.is_set(), may_wait=not available_now)
+    status = Status(str(BARS.path(settings)), spark.sparkContext.uiWebUrl)
+    # Made before the lock is taken, for nothing is read yet: one who stands by has that behind it.
+    records = kafka_stream(spark, settings)
+    starts = starts_of(records, settings, amender, status.take_repeats, available_now=available_now)
     with pairing.locked(settings, spark, waiting=waiting):
         topic_id = wait_for_topic(settings, stop.asked)
         if topic_id is None:
@@ -71,11 +77,6 @@ def run(
         engine = {name: spark.conf.get(name, None) for name in pairing.frozen_names(settings)}
         pairing.check_engine(settings, engine)
         create_tables(settings)
-        ending = threading.Event()
-        amender = Amender(settings, lambda: stop.asked() or ending.is_set(), may_wait=not available_now)
-        status = Status(str(BARS.path(settings)), spark.sparkContext.uiWebUrl)
-        records = kafka_stream(spark, settings)
-        starts = starts_of(records, settings, amender, status.take_repeats, available_now=available_now)
         queries: list[StreamingQuery] = []
         try:
             return _watch(settings, starts, queries, amender, status, stop)

@@ -1,18 +1,22 @@
-"""What it costs that each trade counts once: of three ways beside none, the speed, the memory and the state.
+"""What it costs that each trade counts once: of four ways beside none, the speed, the memory and the state.
 
 none      nothing is done: copies count
 within    Spark's `dropDuplicatesWithinWatermark`, then the bars
 dropped   Spark's `dropDuplicates` on identity and second, then the bars: what BAR_FORMAT=parquet does
 gathered  the trades of a second are gathered, and looked through when it closes: what BAR_FORMAT=delta does
+masked    ids are counted, and marked in masks of 64 bits: a second without copies is a bar at once. One with copies
+          would be read from the topic again; that is not made, so this way is left out where copies come
 
-Files of Kafka records, one for each second of event time, are the batches of a query into a Delta table; one trade in a
-thousand comes again, in its second or the next. Ways and rates take turns in random order, each in a JVM of its own.
+Files of Kafka records, one for each second of event time, are the batches of a query into a Delta table; none of the
+trades comes again, or one in a thousand, in its second or the next: then hardly a second is without a copy. Ways, rates
+and shares of copies take turns in random order, each in a JVM of its own.
 After each run the table has to be what plain Python makes of the trades: a fast wrong result ends the measurement.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import random
@@ -54,29 +58,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.dedupe", description=__doc__.split("\n\n")[0])
     parser.add_argument("--rates", default="10000,100000", help="trades per second and batch; default 10000,100000")
     parser.add_argument("--ways", default=",".join(WAYS), help=f"default {','.join(WAYS)}")
-    parser.add_argument("--seconds", type=int, default=40, help=f"batches of a run, {WARM_UP} uncounted; default 40")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured; default 3")
-    parser.add_argument("--copies", type=float, default=0.001, help="share of trades that come again; default 0.001")
+    parser.add_argument("--seconds", type=int, default=30, help=f"batches of a run, {WARM_UP} uncounted; default 30")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each is measured; default 2")
+    parser.add_argument("--copies", default="0,0.001", help="shares of trades that come again; default 0,0.001")
     parser.add_argument("--record", type=int, default=1, help="trades in a record, at most; default 1")
     parser.add_argument("--memory", default="1g", help="heap of the JVM; default 1g")
     parser.add_argument("--conf", action="append", default=[], metavar="NAME=VALUE", help="a setting of Spark's")
     arguments = parser.parse_args()
     rates, ways = [int(rate) for rate in arguments.rates.split(",")], arguments.ways.split(",")
-    runs: dict[tuple[int, str], list[Run]] = {(rate, way): [] for rate in rates for way in ways}
+    shares = [float(share) for share in arguments.copies.split(",")]
+    runs: dict[tuple[int, float, str], list[Run]] = {
+        (rate, share, way): []
+        for rate, share, way in itertools.product(rates, shares, ways)
+        if way != "masked" or not share
+    }
     with tempfile.TemporaryDirectory(prefix="bench-dedupe-") as name:
+        feeds = {(rate, share): Path(name) / f"{rate}-{share}" for rate in rates for share in shares}
         expected = {
-            rate: _feed(Path(name) / f"{rate}", rate, arguments.seconds, arguments.copies, arguments.record)
-            for rate in rates
+            (rate, share): _feed(folder, rate, arguments.seconds, share, arguments.record)
+            for (rate, share), folder in feeds.items()
         }
         for number in range(arguments.rounds):
             order = list(runs)
             random.Random(number).shuffle(order)
-            for rate, way in order:
-                table = Path(name) / f"{number}-{rate}-{way}"
-                runs[rate, way].append(_apart(_run, way, Path(name) / f"{rate}", table, arguments))
-                _check(table, expected[rate]["none" if way == "none" else "once"], f"{way} at {rate} trades/s")
-                print(f"round {number}, {rate} trades/s: {runs[rate, way][-1]}, bars as they should be", flush=True)
-    figures = {f"{rate}": {way: _figures(runs[rate, way]) for way in ways} for rate in rates}
+            for rate, share, way in order:
+                table, said = Path(name) / f"{number}-{rate}-{share}-{way}", f"{way}, {rate} trades/s, {share:g} copies"
+                runs[rate, share, way].append(_apart(_run, way, feeds[rate, share], table, arguments))
+                _check(table, expected[rate, share]["none" if way == "none" else "once"], said)
+                print(f"round {number}, {said}: {runs[rate, share, way][-1]}, bars as they should be", flush=True)
+    figures = {
+        f"{rate}": {
+            f"{share:g}": {way: _figures(runs[rate, share, way]) for way in ways if (rate, share, way) in runs}
+            for share in shares
+        }
+        for rate in rates
+    }
     settings = vars(arguments) | {
         "symbols": len(SYMBOLS),
         "delay_ms": DELAY_MS,
@@ -84,9 +100,10 @@ def main() -> None:
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
     print(result.write("dedupe", figures, settings=settings))
-    for named, found in figures.items():
-        for way, figure in found.items():
-            print(f"{named:>7} {way:9}", *(f"{name} {values['median']:g}" for name, values in figure.items()), sep="  ")
+    for rate, share, way in runs:
+        figure = figures[f"{rate}"][f"{share:g}"][way]
+        medians = (f"{name} {values['median']:g}" for name, values in figure.items())
+        print(f"{rate:>7} {share:5g} {way:9}", *medians, sep="  ")
 
 
 @dataclass
@@ -125,6 +142,28 @@ def _gathered(elements: DataFrame) -> DataFrame:
     return aggregate.gathered(elements, watermark_delay_ms=DELAY_MS)
 
 
+def _masked(elements: DataFrame) -> DataFrame:
+    """Measures of the trades of each second, apart for each 64 ids, and which of these there are."""
+    mask = F.bit_or(F.expr("shiftleft(1L, CAST(trade_id & 63 AS INT))")).alias("mask")
+    order = aggregate._order()
+    ends = F.min(order).alias("first"), F.max(order).alias("last")
+    blocks = aggregate._windowed(elements, DELAY_MS).withColumn("block", F.shiftright("trade_id", 6))
+    measured = blocks.groupBy("exchange", "symbol", "window", "block").agg(*aggregate._measures(), *ends, mask)
+    return measured.filter("trade_count > 0")
+
+
+def _of_masked(blocks: DataFrame) -> DataFrame:
+    """The bars of `_masked`, where no trade came twice."""
+    lowest, highest = F.min_by("open", "first").alias("open"), F.max_by("close", "last").alias("close")
+    least = [F.min(name).alias(name) for name in ("low", "first_trade_id")]
+    most = [F.max(name).alias(name) for name in ("high", "last_trade_id")]
+    names = ("volume", "quote_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume")
+    sums = [F.sum(name).alias(name) for name in names]
+    copies = F.sum(F.col("trade_count") - F.bit_count("mask")).alias("copies")
+    merged = blocks.groupBy("exchange", "symbol", "window").agg(lowest, highest, *least, *most, *sums, copies)
+    return aggregate._finished(merged.filter("copies = 0").withColumn("timestamp", F.col("window.start")))
+
+
 def _bars(windowed: DataFrame) -> DataFrame:
     measured = windowed.groupBy("exchange", "symbol", "window").agg(*aggregate._measures())
     finished = measured.filter("trade_count > 0").withColumn("timestamp", F.col("window.start"))
@@ -136,6 +175,7 @@ WAYS: Mapping[str, Callable[[DataFrame], DataFrame]] = {
     "within": _within,
     "dropped": _dropped,
     "gathered": _gathered,
+    "masked": _masked,
 }
 
 
@@ -148,7 +188,7 @@ def _run(way: str, records: Path, table: Path, arguments: argparse.Namespace) ->
     stream = spark.readStream.schema(RECORD).option("maxFilesPerTrigger", 1).parquet(str(records))
     frame = WAYS[way](stream.transform(parse, future_tolerance_ms=0).transform(valid))
     product = sink.bars_writer(table, table.with_suffix(".rejected"), checkpoint, topic="bench")
-    write = product if way == "gathered" else _bars_writer(table, checkpoint)
+    write = product if way == "gathered" else _bars_writer(table, checkpoint, _of_masked if way == "masked" else _as_is)
     spent: list[float] = []
 
     def measured(batch: DataFrame, batch_id: int) -> None:
@@ -179,11 +219,15 @@ def _run(way: str, records: Path, table: Path, arguments: argparse.Namespace) ->
     )
 
 
-def _bars_writer(table: Path, checkpoint: Path) -> sink.BatchWriter:
-    """As `sink.bars_writer` writes, for bars that are ready."""
+def _as_is(bars: DataFrame) -> DataFrame:
+    return bars
+
+
+def _bars_writer(table: Path, checkpoint: Path, finish: Callable[[DataFrame], DataFrame]) -> sink.BatchWriter:
+    """As `sink.bars_writer` writes, for batches that hold no copies."""
 
     def write(batch: DataFrame, batch_id: int) -> None:
-        rows = batch.toArrow()
+        rows = batch.transform(finish).toArrow()
         if rows.num_rows:
             append(rows, table, app_id=query_id(checkpoint), version=batch_id)
 

@@ -117,6 +117,18 @@ def held(path: Path, *, patience_s: float | None = None) -> Iterator[None]:
         ours.release()
 
 
+def is_free(path: Path) -> bool:
+    """Whether no other process holds this lock. Not to be asked of one that this process holds: asking frees it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
 def _of_threads(path: Path) -> threading.Lock:
     return _threads.setdefault(str(path), threading.Lock())
 

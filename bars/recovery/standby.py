@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from bars.amend import Amender, speak_again
+from bars.recovery import locks
 from bars.recovery.holder import Holder
 from bars.recovery.holding import Positions, SourceError, held
 from bars.run import end, possible, starts_of
@@ -34,10 +35,11 @@ RECORDS = 100_000
 PER_BATCH = 10_000
 BATCHES = {"bars": 25, "archive": 10, "amend": 3}
 """Batches of each query in a rehearsal: by then most of what they run has been compiled by the JVM."""
-REHEARSAL_S = 60.0
+REHEARSAL_S = 120.0
 """A busy machine makes slow batches: then a rehearsal is over after this time."""
 QUIET_S = 5.0
 """A topic without new records gives no more batches: a rehearsal is over when nothing has come for this time."""
+POLL_S = 0.05
 LOOK_S = 1.0
 """How often one who waits looks how the holder is."""
 
@@ -46,9 +48,16 @@ class StoppedError(Exception):
     """The program was asked to stop while it was waiting for its turn."""
 
 
-def rehearse(spark: SparkSession, settings: Settings, stop: Stop) -> None:
-    """Runs the configured queries on the end of the topic, into a folder that is removed at the end."""
-    if wait_for_topic(settings, stop.asked) is None:
+def rehearse(spark: SparkSession, settings: Settings, lock: Path, stop: Stop) -> None:
+    """Runs the configured queries on the end of the topic, into a folder that is removed at the end.
+
+    Ends, or does not begin, where nobody holds the lock: then it is this one's turn, warm or not.
+    """
+
+    def is_over() -> bool:
+        return stop.asked() or locks.is_free(lock)
+
+    if wait_for_topic(settings, is_over) is None:
         return
     scratch = os.environ.get("SPARK_LOCAL_DIRS") or None
     with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=scratch, ignore_cleanup_errors=True) as name:
@@ -67,20 +76,21 @@ def rehearse(spark: SparkSession, settings: Settings, stop: Stop) -> None:
         each = RECORDS // max(len(holding), 1)
         since = {partition: max(range_.start, range_.end - each) for partition, range_ in holding.items()}
         create_tables(own)
-        _run(spark, own, since, stop)
+        _run(spark, own, since, is_over)
 
 
-def _run(spark: SparkSession, settings: Settings, since: Positions, stop: Stop) -> None:
+def _run(spark: SparkSession, settings: Settings, since: Positions, is_over: Callable[[], bool]) -> None:
     deadline = time.monotonic() + REHEARSAL_S
     over = False
-    amender = Amender(settings, lambda: over or stop.asked(), may_wait=True)
+    amender = Amender(settings, lambda: over or is_over(), may_wait=True)
     records = kafka_stream(spark, settings, since)
     starts = starts_of(records, settings, amender, lambda repeats: None, available_now=False)
     queries: list[StreamingQuery] = []
     before: dict[str, int] = {}
     changed = time.monotonic()
     try:
-        while time.monotonic() < deadline and not stop.wait(0.05):
+        while time.monotonic() < deadline and not is_over():
+            time.sleep(POLL_S)
             if starts and starts[0].is_ready(queries):
                 queries.append(starts.pop(0).start())
             failed = [query for query in queries if not query.isActive]

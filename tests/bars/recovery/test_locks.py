@@ -72,6 +72,15 @@ def test_another_process_keeps_us_out(file: Path, holder: Other) -> None:
         pass
 
 
+def test_who_only_looks_keeps_nobody_out(file: Path, holder: Other) -> None:
+    """A lock is free where there is no file yet or nobody holds it; to look does not take it from who does."""
+    assert not locks.is_free(file)
+    assert not locks.is_free(file)
+    holder.end()
+    eventually(lambda: locks.is_free(file))
+    assert locks.is_free(file.with_name("none"))
+
+
 def test_threads_of_one_process_keep_each_other_out(file: Path) -> None:
     """Record locks do not, so that threads have a lock of their own."""
     refused: list[LockError] = []

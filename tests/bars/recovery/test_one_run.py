@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from bars.recovery import locks, pairing
+from bars.recovery import locks, pairing, standby
 from bars.recovery.holder import Holder, Process
 from bars.recovery.pairing import PairingError
 from bars.recovery.standby import StoppedError, Turn
@@ -92,6 +92,23 @@ def refused_for(configured: Settings, who: str) -> str:
 def test_two_runs_at_once(configured: Settings, spark: SparkSession, holder: subprocess.Popen[str]) -> None:
     """A second run on one checkpoint waits its patience and is then refused, with the pid of the first."""
     assert lock_refusal(configured, spark) == refused_for(configured, f"process {holder.pid}")
+
+
+def test_a_rehearsal_ends_when_the_run_it_is_for_ends(
+    configured: Settings, spark: SparkSession, holder: subprocess.Popen[str]
+) -> None:
+    """Who stands by and is not warm yet takes its turn all the same; here it still waits for a Kafka."""
+    lock, stop, over = pairing.lock_of(configured), Stop(), threading.Event()
+
+    def rehearse() -> None:
+        standby.rehearse(spark, configured, lock, stop)
+        over.set()
+
+    threading.Thread(target=rehearse).start()
+    assert not over.wait(1.5)
+    holder.kill()
+    assert over.wait(60)
+    standby.rehearse(spark, configured, lock, stop)  # does not begin where nobody is there to wait for
 
 
 def test_a_stopped_run_holds_the_checkpoint(
