@@ -24,9 +24,9 @@ from bars import late
 from bars.aggregate import to_bars
 from bars.compare import KEY, amended, current, differing, keeps_trades
 from bars.late import Tally
-from bars.recovery import pairing
 from bars.recovery.checkpoint import Batch, committed, last_committed, query_id
 from bars.recovery.holding import Positions
+from bars.recovery.identity import checkpoint_of
 from bars.recovery.locks import amend_lock, held
 from bars.sink import append_conflicts, append_revisions, briefly, writer_of
 from bars.tables import BARS, REJECTED, TRADES
@@ -103,7 +103,7 @@ class Amender:
             if counts.get(True):
                 # The alias hides the columns of the join, among which `amended` would find its own twice.
                 rows = amended(different.filter("grows").alias("different"))
-                app_id = query_id(pairing.checkpoint_of(self.settings, "amend"))
+                app_id = query_id(checkpoint_of(self.settings, "amend"))
                 append_revisions(rows, BARS.path(self.settings), app_id=app_id, version=batch_id)
             self._count(days, counts, different)
         finally:
@@ -117,7 +117,7 @@ class Amender:
         lost = conflicts(trades, "second_ms").join(told, place, "left_anti").persist()
         try:
             if count := lost.count():
-                app_id = query_id(pairing.checkpoint_of(self.settings, "amend"))
+                app_id = query_id(checkpoint_of(self.settings, "amend"))
                 append_conflicts(lost, path, topic=self.settings.kafka_topic, app_id=app_id, version=batch_id)
                 log.warning("rejected %s, see %s", {CONFLICT: count}, path)
         finally:
@@ -148,7 +148,7 @@ class Amender:
 
     def _finished(self) -> list[Batch]:
         """The finished batches of the bars query, oldest first: those that Spark keeps, and newer ones seen before."""
-        found = committed(pairing.checkpoint_of(self.settings, "bars"), self._batches)
+        found = committed(checkpoint_of(self.settings, "bars"), self._batches)
         self._batches = self._batches | {batch.id: batch for batch in found}
         for batch_id in sorted(self._batches)[:-KEPT_BATCHES]:
             del self._batches[batch_id]
@@ -163,7 +163,7 @@ class Amender:
 
         Raises `AmendError` if the program ends before, or where waiting makes no sense.
         """
-        checkpoint, since, said = pairing.checkpoint_of(self.settings, query), time.monotonic(), False
+        checkpoint, since, said = checkpoint_of(self.settings, query), time.monotonic(), False
         while short := late.unread(last_committed(checkpoint), self.settings.kafka_topic, needed):
             partition, (read, end) = next(iter(short.items()))
             message = (

@@ -169,7 +169,8 @@ def _judge(fields: DataFrame, *, future_tolerance_ms: int) -> DataFrame:
         "symbol",
         F.col("price_number").try_cast("decimal(18,8)").alias("price"),
         F.col("quantity_number").try_cast("decimal(19,8)").alias("quantity"),
-        F.timestamp_millis("time_ms").alias("event_time"),
+        # Of times that can be, for a rejected one of 16 digits would overflow here and fail the query.
+        F.timestamp_millis(F.when(time <= latest, time)).alias("event_time"),
         "time_ms",
         "trade_id",
         (side == "true").alias("is_buyer_maker"),

@@ -27,6 +27,7 @@ from bars.parse import parse, valid
 from bars.recovery import pairing
 from bars.recovery.checkpoint import Offsets, last_committed, offsets_of
 from bars.recovery.holder import Holder
+from bars.recovery.identity import checkpoint_of
 from bars.sink import Tell, WriteError, bars_stream, write_archive, write_bars
 from bars.source import kafka_stream, trades_stream, wait_for_topic
 from bars.stop import Stop
@@ -118,7 +119,7 @@ def starts_of(
     def on(name: str) -> Mapping[str, Any]:
         return {
             "settings": settings,
-            "checkpoint": pairing.checkpoint_of(settings, name),
+            "checkpoint": checkpoint_of(settings, name),
             "available_now": available_now,
         }
 
@@ -139,7 +140,7 @@ def starts_of(
     def are_there() -> bool:
         return all((table.path(settings) / "_delta_log").is_dir() for table in (BARS, TRADES))
 
-    if not are_there():
+    if not are_there() and not {"bars", "archive"} <= set(settings.queries):
         log.warning("the query amend starts when bars and archive have created their tables in %s", settings.tables)
     if available_now:
         return [*wanted, Start("amend", _ended, amend, is_needed=are_there)]
@@ -156,7 +157,7 @@ def _ended(queries: Sequence[StreamingQuery]) -> bool:
 
 def _is_behind(settings: Settings) -> bool:
     """Whether the archive has read what the bars query has not."""
-    bars, archive = (last_committed(pairing.checkpoint_of(settings, query)) for query in ("bars", "archive"))
+    bars, archive = (last_committed(checkpoint_of(settings, query)) for query in ("bars", "archive"))
     topic = settings.kafka_topic
     read = archive.offsets.get(topic, {}) if archive else {}
     return bool(unread(bars, topic, read))
@@ -182,7 +183,7 @@ def _watch(
                 next_ = starts.pop(0)
                 if next_.is_needed():
                     queries.append(next_.start())
-                if next_.name == "bars" and (finished := last_committed(pairing.checkpoint_of(settings, "bars"))):
+                if next_.name == "bars" and (finished := last_committed(checkpoint_of(settings, "bars"))):
                     lag.commit(finished.offsets)  # true at once, also where nothing new comes
             running = [query for query in queries if query.isActive]
             bars = next((query for query in reversed(queries) if query.name == "bars"), None)

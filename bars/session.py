@@ -13,6 +13,7 @@ from contextlib import suppress
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 
+from bars.recovery.identity import PairingError
 from market import settings as market_settings
 from market.settings import Settings, SettingsError
 
@@ -64,7 +65,6 @@ def main(
 
 def _refusals() -> tuple[type[Exception], ...]:
     from bars.recovery.checkpoint import CheckpointError
-    from bars.recovery.pairing import PairingError
 
     return SettingsError, PairingError, CheckpointError
 

@@ -93,7 +93,10 @@ def told_by(origin: str) -> Told:
 
     A public file of Binance is called alike for spot and for futures: only its address tells them apart.
     """
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError as error:
+        raise KlineError(f"{origin} is no address that can be read: {error}") from None
     asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
     if match := re.search(r"/products/([A-Za-z0-9-]+)/candles/?$", parts.path):
         symbol: str | None = symbol_of(match[1])

@@ -37,6 +37,14 @@ def _some_text(value: str) -> str:
     return value
 
 
+def _addresses(value: str) -> str:
+    for name in filter(None, value.split(",")):
+        match = re.fullmatch(r"([^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", name.strip())
+        if not match or not 1 <= int(match[2]) <= 65535:
+            raise ValueError("host:port, several by comma")
+    return value
+
+
 def _names(value: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
@@ -106,7 +114,9 @@ class Settings:
     """Every setting, parsed. The environment variable's name is the field's, in upper case."""
 
     kafka_bootstrap: str = _setting(
-        "", _text, "host:port of your Kafka, several by comma. Empty: the local stack, which spark-submit.sh starts"
+        "",
+        _addresses,
+        "host:port of your Kafka, several by comma. Empty: the local stack, which spark-submit.sh starts",
     )
     kafka_topic: str = _setting("crypto-trades", _some_text, "topic of the trades")
     kafka_partitions: int = _setting("4", _integer(1, 1000), "partitions of the topic when it is created")

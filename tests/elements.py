@@ -107,6 +107,7 @@ CASES = [
     _bad("no exchange", Reason.EXCHANGE, exchange=None),
     _bad("heartbeat as a word", Reason.HEARTBEAT, heartbeat="x"),
     _bad("heartbeat from the future", Reason.FUTURE, heartbeat=KAFKA_MS + TOLERANCE_MS + 1),
+    _bad("heartbeat of the most digits", Reason.FUTURE, heartbeat=9_999_999_999_999_999),
     _bad("heartbeat in seconds", Reason.TOO_OLD, heartbeat=1_762_702_224),
     _bad("symbol in lower case", Reason.SYMBOL, symbol="btcusdt"),
     _bad("symbol with a dash", Reason.SYMBOL, symbol="BTC-USD"),
@@ -155,6 +156,7 @@ CASES = [
     _bad("a time in words", Reason.TIMESTAMP, timestamp="2025-11-09T15:30:23Z"),
     _bad("a time in seconds", Reason.TOO_OLD, timestamp=1_762_702_223),
     _bad("a time in microseconds", Reason.FUTURE, timestamp=1_762_702_223_123_000),
+    _bad("a time of the most digits", Reason.FUTURE, timestamp=9_999_999_999_999_999),
     _bad("a time from the future", Reason.FUTURE, timestamp=KAFKA_MS + TOLERANCE_MS + 1),
     _good(
         "a time at the tolerance", TRADE._replace(timestamp=KAFKA_MS + TOLERANCE_MS), timestamp=KAFKA_MS + TOLERANCE_MS

@@ -12,11 +12,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bars.audit.proof import time_text
-from bars.late import before
+from bars.late import before, unread
 from bars.parse import parse
-from bars.recovery import pairing
 from bars.recovery.checkpoint import Batch, last_committed
 from bars.recovery.holding import Positions, Reach, SourceError, reach
+from bars.recovery.identity import checkpoint_of, tied_to
 from bars.source import kafka_table, topic_id
 from bars.tables import REJECTED, TRADES
 from market.bar import WIDTH_MS
@@ -82,7 +82,7 @@ def evidence(
 
 def _another(settings: Settings) -> str:
     """How the topic is another one than the bars query has read; nothing where it is the same."""
-    read = pairing.identity(settings).get("topic_id")
+    read = tied_to(settings).get("topic_id")
     if read is None or (now := topic_id(settings)) == read:
         return ""
     return (
@@ -188,7 +188,7 @@ def _wait_for_archive(
     settings: Settings, until: Positions, problem: str, reached: Reach | None, patience_s: float
 ) -> None:
     """Returns once the archive has read what the bars query has."""
-    checkpoint, path = pairing.checkpoint_of(settings, "archive"), TRADES.path(settings)
+    checkpoint, path = checkpoint_of(settings, "archive"), TRADES.path(settings)
     deadline = time.monotonic() + patience_s
     while True:
         batch = last_committed(checkpoint)
@@ -197,23 +197,17 @@ def _wait_for_archive(
                 f"{problem}; and there is no archive {path} to read instead (QUERIES without archive). "
                 + _way_out(reached)
             )
-        behind = _behind(batch.offsets.get(settings.kafka_topic, {}), until)
-        if behind is None:
+        short = unread(batch, settings.kafka_topic, until)
+        if not short:
             return
         if time.monotonic() > deadline:
-            partition, has, needs = behind
+            partition, (has, needs) = next(iter(short.items()))
             raise AuditError(
                 f"{problem}; and the archive {path} has read partition {partition} up to offset {has:,}, the bars "
                 f"query up to {needs:,}. Run jobs/ohlcv.py with QUERIES=bars,archive until it has "
                 "caught up, then this again"
             )
         time.sleep(0.5)
-
-
-def _behind(has: Positions, needs: Positions) -> tuple[int, int, int] | None:
-    return next(
-        ((name, has.get(name, 0), needs[name]) for name in sorted(needs) if has.get(name, 0) < needs[name]), None
-    )
 
 
 def _way_out(reached: Reach | None) -> str:

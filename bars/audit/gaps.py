@@ -50,9 +50,9 @@ class Missing(NamedTuple):
         return self.status not in (None, "filled")
 
 
-def suspects(bars: DataFrame) -> list[Ids]:
-    """Where the evidence of these current bars leaves ids out, inside of a bar or between two; the first
-    `LOOKED_AT` + 1 of them."""
+def suspects(bars: DataFrame) -> tuple[list[Ids], bool]:
+    """Where the evidence of these current bars leaves ids out, inside of a bar or between two; and whether there are
+    more such places than the `LOOKED_AT` that these ids are of."""
     of_symbol = Window.partitionBy("exchange", "symbol").orderBy("timestamp")
     first, last, before = F.col("first_trade_id"), F.col("last_trade_id"), F.col("before")
     inside = F.when(F.col("missing_trades") > 0, F.struct(first.alias("first"), last.alias("last")))
@@ -61,7 +61,7 @@ def suspects(bars: DataFrame) -> list[Ids]:
         "exchange", "symbol", F.explode(F.array(inside, between)).alias("ids")
     )
     rows = places.filter(F.col("ids").isNotNull()).select("exchange", "symbol", "ids.*").limit(LOOKED_AT + 1).collect()
-    return merged(Ids(*row) for row in rows)
+    return merged(Ids(*row) for row in rows[:LOOKED_AT]), len(rows) > LOOKED_AT
 
 
 def borne(elements: DataFrame, places: Sequence[Ids]) -> tuple[list[Ids], list[Ids]]:

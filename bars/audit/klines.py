@@ -6,6 +6,7 @@ table covers it: from the symbol's first bar to the last bar of its exchange, an
 
 from __future__ import annotations
 
+import http.client
 import io
 import urllib.error
 import urllib.request
@@ -47,7 +48,7 @@ def opened(origin: str) -> Iterator[BinaryIO]:
         said = error.read(200).decode(errors="replace").strip()
         why = ": the exchange does not serve this address's country or provider" if error.code == 451 else ""
         raise KlineError(f"{origin} answers HTTP {error.code}{why or ': ' + said if why or said else ''}") from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:
         raise KlineError(f"{origin} cannot be read ({error}). Expected is a file or an http(s) address") from error
 
 

@@ -18,11 +18,15 @@ from bars.audit.klines import exchange_of, hold, klines_of, opened
 from bars.audit.reconcile import finished, reconcile
 from bars.audit.standing import read_bars, version_of
 from bars.recovery.holding import SourceError
+from bars.recovery.identity import check_identity
 from bars.session import REFUSED
 from bars.source import gap_records
 from market.klines import KlineError, symbol_of, told_by, width_of
 from market.settings import Settings
-from market.trade import EXCHANGES, is_symbol
+from market.trade import EARLIEST_MS, EXCHANGES, is_symbol
+
+_LATEST_MS = 4_102_444_800_000
+"""2100: a number beyond it is no time in ms, but digits of something else."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def moment(text: str) -> int:
     """A time in ms since the epoch, of ISO 8601 or of ms since the epoch; UTC where it names no zone."""
     try:
-        if re.fullmatch("[0-9]{12,14}", text):
+        if re.fullmatch("[0-9]{12,13}", text) and EARLIEST_MS <= int(text) < _LATEST_MS:
             time_ms = int(text)
         else:
             time = datetime.fromisoformat(text)
@@ -127,6 +131,7 @@ def _told(found: Any, options: argparse.Namespace) -> int:
 
 
 def _held_to(spark: SparkSession, settings: Settings, origin: str, options: argparse.Namespace) -> KlineProof:
+    check_identity(settings)
     told = told_by(origin)
     name = options.symbol or told.symbol
     if name is None:

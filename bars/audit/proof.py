@@ -90,13 +90,20 @@ class Proof:
         return [item for item in self.missing if not item.is_explained]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there was nothing to judge: no element, and no bar."""
+        return not self.total.consumed and not self.total.bars and not self.total.different
+
+    @property
     def holds(self) -> bool:
-        """Whether nothing is left unexplained."""
-        return self.equals and not self.unexplained and not self.places_left_out
+        """Whether something was judged, and nothing is left unexplained."""
+        return not self.is_empty and self.equals and not self.unexplained and not self.places_left_out
 
     @property
     def verdict(self) -> str:
         """The last line."""
+        if self.is_empty:
+            return "NOTHING WAS JUDGED: no element and no bar is of that time"
         amended = f"{self.total.amended_now:,} bars amended: " if self.total.amended_now else ""
         ids = "; IDS ARE MISSING THAT NO GAP RECORD EXPLAINS" if self.unexplained or self.places_left_out else ""
         return (f"{amended}the table equals the trades" if self.equals else "THE TABLE DOES NOT EQUAL THE TRADES") + ids

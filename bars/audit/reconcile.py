@@ -8,7 +8,6 @@ version can hold, be it by an amendment of a moment ago, is among those that the
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -20,17 +19,17 @@ from bars.aggregate import to_bars
 from bars.audit import gaps
 from bars.audit.evidence import AuditError, Evidence, evidence
 from bars.audit.proof import Account, Proof, time_text
+from bars.audit.sample import sampled
 from bars.audit.standing import read_bars, settled, standing, version_of, wrong
 from bars.compare import KEY, VALUES
 from bars.parse import parse
-from bars.recovery import pairing
 from bars.recovery.checkpoint import Batch, last_committed
 from bars.recovery.holding import SourceError, held
+from bars.recovery.identity import check_identity, checkpoint_of, tied_to
 from bars.source import gap_records, kafka_table
-from bars.unique import unique
-from market.bar import WIDTH_MS, Bar, bars_of
+from bars.unique import IDENTITY, position, unique
+from market.bar import WIDTH_MS
 from market.settings import Settings
-from market.trade import Trade
 
 KEPT = 1_000
 """Differences and amendments that are told, at most."""
@@ -50,13 +49,15 @@ def reconcile(
     """Holds `bars_1s` to the trades, for bars with from_ms ≤ start < to_ms; unless `check`, amends those that differ.
 
     With `check` it gives a job that runs `patience_s` to amend them. Raises `AuditError` where there is nothing to
-    judge or to judge by, and `CheckpointError` for a damaged checkpoint.
+    judge or to judge by, `PairingError` where checkpoint and tables are not of one start, and `CheckpointError` for a
+    damaged checkpoint.
     """
     if settings.bar_format == "parquet" and not check:
         raise AuditError(
             "BAR_FORMAT=parquet: bars of Spark's file sink cannot be amended, for it has one revision only. "
             "Look at them with --check; to put them right, write them anew"
         )
+    check_identity(settings)
     settings = _as_read(settings)
     batch = finished(settings)
     version = version_of(settings)
@@ -76,7 +77,7 @@ def reconcile(
     _consumed(proof, found.elements, told, batch.watermark_ms)
     _compared(proof, table, outcome)
     _missing(proof, spark, settings, found, expected)
-    _sample(proof, spark, settings, found, table, judged, sample=sample, seed=seed)
+    sampled(proof, spark, settings, found, table, judged, sample=sample, seed=seed)
     for frame in (told, table, different, outcome):
         frame.unpersist()
     return proof
@@ -84,13 +85,13 @@ def reconcile(
 
 def _as_read(settings: Settings) -> Settings:
     """The settings with what decided which trades are valid when the tables were written."""
-    told = pairing.identity(settings).get("future_tolerance")
+    told = tied_to(settings).get("future_tolerance")
     return replace(settings, future_tolerance=int(told.removesuffix("ms"))) if told else settings
 
 
 def finished(settings: Settings) -> Batch:
     """The last finished batch of the bars query."""
-    checkpoint = pairing.checkpoint_of(settings, "bars")
+    checkpoint = checkpoint_of(settings, "bars")
     batch = last_committed(checkpoint)
     if batch is None:
         raise AuditError(f"no batch of the bars query is finished in {checkpoint}: run jobs/ohlcv.py first")
@@ -144,10 +145,18 @@ def _consumed(proof: Proof, elements: DataFrame, told: DataFrame, watermark_ms: 
     inside = elements.filter(_within(time_ms - time_ms % WIDTH_MS, proof.from_ms, proof.to_ms))
     for account, row in _accounts(proof, inside, F.count("*").alias("consumed"), _count_if(rejected).alias("rejected")):
         account.consumed, account.rejected = row["consumed"], row["rejected"]
-        account.duplicates = account.consumed - account.rejected
+    # Counted apart from the bars, so that the account can fail to add up.
+    is_inside = _within(F.col("time_ms") - F.col("time_ms") % WIDTH_MS, proof.from_ms, proof.to_ms)
+    borne = (
+        elements.filter(~rejected)
+        .withColumn("is_inside", is_inside.cast("int"))
+        .groupBy(*IDENTITY)
+        .agg((F.sum("is_inside") - F.min_by("is_inside", position())).alias("copies"))
+    )
+    for account, row in _accounts(proof, borne, F.sum("copies").alias("copies")):
+        account.duplicates = row["copies"]
     open_trades = F.when(~_closed(watermark_ms), F.col("trade_count")).otherwise(0)
-    for account, row in _accounts(proof, told, F.sum("trade_count").alias("trades"), F.sum(open_trades).alias("open")):
-        account.duplicates -= row["trades"]
+    for account, row in _accounts(proof, told, F.sum(open_trades).alias("open")):
         account.open = row["open"]
     if proof.total.duplicates:
         conflicts = elements.filter(~rejected).transform(unique).filter("is_conflict")
@@ -228,8 +237,7 @@ def _name(row: Any) -> str:
 
 
 def _missing(proof: Proof, spark: SparkSession, settings: Settings, found: Evidence, expected: DataFrame) -> None:
-    places = gaps.suspects(expected)
-    proof.places_left_out = len(places) > gaps.LOOKED_AT
+    places, proof.places_left_out = gaps.suspects(expected)
     if not places:
         return
     trades, rejected = gaps.borne(found.elements, places)
@@ -248,53 +256,3 @@ def _missing(proof: Proof, spark: SparkSession, settings: Settings, found: Evide
             later.withColumn("is_rejected", F.col("reason").isNotNull()), [item.ids for item in proof.unexplained]
         )
         proof.missing = gaps.explained(missing, rejected, coming, records)
-
-
-def _sample(
-    proof: Proof,
-    spark: SparkSession,
-    settings: Settings,
-    found: Evidence,
-    table: DataFrame,
-    judged: Column,
-    *,
-    sample: int,
-    seed: int | None,
-) -> None:
-    """Recomputes whole seconds with nothing of Spark's parsing or aggregation in between."""
-    seconds = [row[0] for row in table.select(F.unix_seconds("timestamp")).distinct().collect()]
-    chosen = sorted(random.Random(seed).sample(sorted(seconds), min(sample, len(seconds))))
-    if not chosen:
-        return
-    expected = _recomputed(found, chosen, [])
-    rows = standing(read_bars(spark, settings, version_of(settings)).filter(judged))
-    there = {_key(bar): bar for bar in map(_bar, rows.filter(F.unix_seconds("timestamp").isin(chosen)).collect())}
-    if proof.total.conflicts and expected != there:
-        # A copy that came first may bear another time: all that bear the ids of these seconds are looked at then.
-        wrong = [key for key in expected.keys() | there.keys() if expected.get(key) != there.get(key)]
-        seconds = sorted({start_ms // 1_000 for _, _, start_ms in wrong})
-        ids = sorted({trade.trade_id for _, trade in found.trades_of(seconds, [])})
-        again = _recomputed(found, seconds, ids)
-        expected = {key: bar for key, bar in expected.items() if key not in wrong}
-        expected |= {key: again[key] for key in wrong if key in again}
-    proof.sampled = len(expected)
-    for key in sorted(expected.keys() | there.keys()):
-        if expected.get(key) != there.get(key):
-            proof.sample_differences.append(f"plain Python: {expected.get(key)}, table: {there.get(key)}")
-
-
-def _recomputed(found: Evidence, seconds: list[int], ids: list[int]) -> dict[tuple[str, str, int], Bar]:
-    """The bars of these seconds in plain Python: of the trades with one identity, the first counts."""
-    first: dict[tuple[str, str, int], Trade] = {}
-    for _, trade in sorted(found.trades_of(seconds, ids)):
-        first.setdefault((trade.exchange, trade.symbol, trade.trade_id), trade)
-    return {_key(bar): bar for bar in bars_of(first.values()) if bar.timestamp // 1_000 in seconds}
-
-
-def _bar(row: Any) -> Bar:
-    values = row.asDict() | {"timestamp": round(row["timestamp"].timestamp() * 1000), "revision": 0}
-    return Bar(**{name: values[name] for name in Bar.__dataclass_fields__})
-
-
-def _key(bar: Bar) -> tuple[str, str, int]:
-    return bar.exchange, bar.symbol, bar.timestamp

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -40,7 +41,10 @@ def version_of(settings: Settings) -> int | None:
         there, version = (path / "_spark_metadata").is_dir(), None
     else:
         there = (path / "_delta_log").is_dir()
-        version = DeltaTable(path).version() if there else None
+        try:
+            version = DeltaTable(path).version() if there else None
+        except DeltaError as error:
+            raise AuditError(f"the table {path} cannot be read: {str(error)[:300]}") from error
     if not there:
         raise AuditError(f"there is no table {path} (OUTPUT_DIR, BAR_FORMAT={settings.bar_format})")
     return version

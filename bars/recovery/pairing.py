@@ -8,7 +8,7 @@ run; and a changed setting that the checkpoint has fixed is put back in silence.
 
 from __future__ import annotations
 
-import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -25,29 +25,29 @@ from bars.recovery import holding
 from bars.recovery.checkpoint import last_committed, last_planned, query_id
 from bars.recovery.holder import Holder
 from bars.recovery.holding import Holding, SourceError
+from bars.recovery.identity import (
+    START_OVER,
+    PairingError,
+    apart,
+    check_identity,
+    checkpoint_of,
+    checkpoints_of,
+    identity_in,
+    tie,
+)
 from bars.recovery.locks import held_by_jvm
 from bars.tables import BARS, REJECTED, TRADES, Table
 from market.settings import Settings
 from market.trade import CONFLICT
 
-IDENTITY = "identity.json"
 READERS = ("bars", "archive")
 """The queries that read the topic, and write a row twice if they start afresh beside a table that has it."""
 _SETTING_OF = {"spark.sql.shuffle.partitions": "STATE_PARTITIONS"}
 
 
-class PairingError(RuntimeError):
-    """Checkpoint, tables, topic or settings do not belong together. The message says what was found and the way out."""
-
-
-def checkpoint_of(settings: Settings, query: str) -> Path:
-    """The folder of a query's checkpoint."""
-    return _checkpoints(settings) / query
-
-
 def lock_of(settings: Settings) -> Path:
     """The file of the lock that a run holds from its start to its end."""
-    return _checkpoints(settings) / "lock"
+    return checkpoints_of(settings) / "lock"
 
 
 @contextmanager
@@ -61,15 +61,18 @@ def locked(
     """Holds the checkpoint, in the session's JVM. The kernel frees the lock when the JVM has ended, however it ends.
 
     While another run holds it, `waiting` is asked, again and again, whether to wait for that one, however long it
-    takes; without it, or where it says no, `PairingError` is raised after a while.
+    takes; without it, or where it says no, `PairingError` is raised after a while; at once where a folder cannot be
+    written to.
     """
+    for name, folder in (("CHECKPOINT_DIR", checkpoints_of(settings)), ("OUTPUT_DIR", settings.tables)):
+        _check_folder(name, folder)
     deadline = time.monotonic() + patience_s
 
     def refuse(holder: Holder) -> None:
         is_patient = waiting is not None and waiting(holder)
         if not is_patient and time.monotonic() > deadline:  # the JVM of a driver that was killed takes a moment to end
             raise PairingError(
-                f"another run holds the checkpoint {_checkpoints(settings)} ({holder}); end it first (--take-over "
+                f"another run holds the checkpoint {checkpoints_of(settings)} ({holder}); end it first (--take-over "
                 "does), wait for its end with --standby, or give this one a CHECKPOINT_DIR and an OUTPUT_DIR of its own"
             )
 
@@ -83,24 +86,21 @@ def pair(settings: Settings, topic_id: str, *, held: Callable[[Settings], Holdin
     `held` is asked what the topic holds. Raises `PairingError` where one of them is not what it was, and
     `CheckpointError` where a file of the checkpoint is missing or damaged, before anything is read or written.
     """
-    kept = _identity(_checkpoints(settings)), _identity(settings.tables)
+    kept = identity_in(checkpoints_of(settings))
     for query in settings.queries:
         checkpoints.check(checkpoint_of(settings, query))
         _check_presence(settings, query)
     started = [query for query in READERS if _has_checkpoint(settings, query)]
     if not started:
         identity = {"id": str(uuid.uuid4())} | _properties(settings, topic_id)
-        for folder in (settings.tables, _checkpoints(settings)):
-            _write(folder / IDENTITY, identity)
+        tie(settings, identity)
         return
-    if kept[0] != kept[1] or kept[0] is None:
-        raise PairingError(
-            f"the checkpoint {_checkpoints(settings)} and the tables {settings.tables} are not of one start "
-            f"({IDENTITY} differs or is missing). {_start_over(settings)}"
-        )
+    check_identity(settings)
+    if kept is None:
+        raise PairingError(apart(settings))
     for name, value in _properties(settings, topic_id).items():
-        if kept[0].get(name, value) != value:
-            raise PairingError(_changed(settings, name, str(kept[0].get(name)), value))
+        if kept.get(name, value) != value:
+            raise PairingError(_changed(settings, name, str(kept.get(name)), value))
     for query in settings.queries:
         _check_age(settings, query)
     _check_holding(settings, held)
@@ -120,7 +120,7 @@ def check_engine(settings: Settings, engine: Mapping[str, str | None]) -> None:
                 raise PairingError(
                     f"{setting}={given}, but the checkpoint {checkpoint_of(settings, query)} was started with {fixed} "
                     f"and fixes it (Spark would put {fixed} back in silence). Go on with {setting}={fixed}, or: "
-                    f"{_start_over(settings)}"
+                    f"{START_OVER}"
                 )
 
 
@@ -140,13 +140,12 @@ def _check_presence(settings: Settings, query: str) -> None:
         if has_read and not _exists(path):
             raise PairingError(
                 f"the table {path} is gone, but its checkpoint {checkpoint} is there: "
-                "going on would leave out everything before now. Put the table back, or: " + _start_over(settings)
+                "going on would leave out everything before now. Put the table back, or: " + START_OVER
             )
         if planned is None and query in READERS and _has_rows_of(query, table, path):
             raise PairingError(
                 f"the table {path} has rows, but its checkpoint {checkpoint} is gone: "
-                "reading the topic again would write every row twice. Put the checkpoint back, or: "
-                + _start_over(settings)
+                "reading the topic again would write every row twice. Put the checkpoint back, or: " + START_OVER
             )
 
 
@@ -163,7 +162,7 @@ def _check_age(settings: Settings, query: str) -> None:
             raise PairingError(
                 f"the table {path} has batch {written} of the query {query}, but its checkpoint {checkpoint} is at "
                 f"batch {planned.id}: an older copy of it was put back, and what it reads again would be skipped. "
-                f"Put back the newest copy, or: {_start_over(settings)}"
+                f"Put back the newest copy, or: {START_OVER}"
             )
 
 
@@ -178,7 +177,7 @@ def _last_written(settings: Settings, path: Path, app_id: str) -> int | None:
     except (DeltaError, OSError, ValueError) as error:
         raise PairingError(
             f"the table {path} cannot be read: {str(error)[:300]}. Put back its folder _delta_log from where it was "
-            f"kept, or: {_start_over(settings)}"
+            f"kept, or: {START_OVER}"
         ) from error
     return None if version is None else int(version)
 
@@ -193,7 +192,10 @@ def _check_holding(settings: Settings, held: Callable[[Settings], Holding]) -> N
     for query in (query for query in settings.queries if query in READERS):
         checkpoint = checkpoint_of(settings, query)
         found = []
-        for number, offset in sorted(checkpoints.reads_from(checkpoint).get(settings.kafka_topic, {}).items()):
+        read = checkpoints.reads_from(checkpoint).get(settings.kafka_topic, {})
+        if read:
+            read = dict.fromkeys(now, 0) | read  # one that was added meanwhile is read from its beginning
+        for number, offset in sorted(read.items()):
             range_ = now.get(number)
             at = f"partition {number} is read from offset {offset} on"
             if range_ is None:
@@ -206,29 +208,28 @@ def _check_holding(settings: Settings, held: Callable[[Settings], Holding]) -> N
             raise PairingError(
                 f"{topic} has lost records before the query {query} could go on (checkpoint {checkpoint}): "
                 f"{'; '.join(found)}. Retention has passed the reader, or the broker has lost data. What is gone "
-                f"there cannot be read; to go on with the rest, {_start_over(settings)}"
+                f"there cannot be read; to go on with the rest, {START_OVER}"
             )
 
 
-def _start_over(settings: Settings) -> str:
-    tables, checkpoints = settings.tables, _checkpoints(settings)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    moves = [f"mv {folder} {folder}.{stamp}" for folder in (tables, checkpoints) if folder.exists()]
-    return (
-        "start over from what the topic still holds, keeping the old aside: run it once with --rebuild, which says "
-        f"first what that costs (by hand: {' && '.join(moves)})"
-    )
+def _check_folder(name: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(f"no permission to write there: {folder}")
+    except OSError as error:
+        raise PairingError(f"{name}: the folder {folder} cannot be used ({error}). Name another, or mend it") from None
 
 
 def _changed(settings: Settings, name: str, was: str, is_: str) -> str:
     if name == "topic_id":
         return (
             f"the topic {settings.kafka_topic} at {settings.bootstrap} is not the one that the checkpoint "
-            f"{_checkpoints(settings)} has read (its id is {is_}, it was {was}): it was deleted and created again, "
-            f"or this is another cluster. Go back to that topic, or: {_start_over(settings)}"
+            f"{checkpoints_of(settings)} has read (its id is {is_}, it was {was}): it was deleted and created again, "
+            f"or this is another cluster. Go back to that topic, or: {START_OVER}"
         )
     return (
-        f"{name.upper()}={is_}, but the checkpoint {_checkpoints(settings)} was started with {was}. Go on with "
+        f"{name.upper()}={is_}, but the checkpoint {checkpoints_of(settings)} was started with {was}. Go on with "
         f"{name.upper()}={was}, or give the new one a CHECKPOINT_DIR and an OUTPUT_DIR of its own"
     )
 
@@ -241,15 +242,6 @@ def _properties(settings: Settings, topic_id: str) -> dict[str, str]:
         # It decides what is valid: changed between the bars and the archive of one record, the two would differ.
         "future_tolerance": f"{settings.future_tolerance}ms",
     }
-
-
-def identity(settings: Settings) -> dict[str, str]:
-    """What the checkpoint is tied to, by name; empty where there is none yet."""
-    return _identity(_checkpoints(settings)) or {}
-
-
-def _checkpoints(settings: Settings) -> Path:
-    return settings.checkpoints / "ohlcv"
 
 
 def _tables(settings: Settings, query: str) -> tuple[Table, ...]:
@@ -277,22 +269,3 @@ def _has_rows_of(query: str, table: Table, path: Path) -> bool:
     is_conflict = compute.field("reason") == CONFLICT
     rows = DeltaTable(path).to_pyarrow_dataset()
     return bool(rows.head(1, filter=is_conflict if query == "bars" else ~is_conflict).num_rows)
-
-
-def _identity(folder: Path) -> dict[str, str] | None:
-    file = folder / IDENTITY
-    try:
-        return dict(json.loads(file.read_text()))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise PairingError(
-            f"{file} is damaged ({error}); restore it from its twin beside the tables or checkpoint"
-        ) from None
-
-
-def _write(file: Path, content: dict[str, str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(file)

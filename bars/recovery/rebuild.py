@@ -20,8 +20,8 @@ from deltalake.exceptions import DeltaError
 
 from bars.recovery import locks
 from bars.recovery.holding import Holding, SourceError, held, oldest_ms
+from bars.recovery.identity import IDENTITY, PairingError, checkpoint_of
 from bars.recovery.locks import LockError, amend_lock, commit_lock, upkeep_lock
-from bars.recovery.pairing import IDENTITY, PairingError, checkpoint_of
 from bars.tables import TABLES, TRADES
 from market.settings import QUERIES, Settings
 

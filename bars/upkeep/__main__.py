@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from deltalake.exceptions import DeltaError
 
 from bars.recovery.checkpoint import CheckpointError
+from bars.recovery.identity import PairingError
 from bars.recovery.locks import LockError
 from bars.upkeep import passes
 from bars.upkeep.deltalog import LogError
@@ -34,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
         settings = market_settings.load(options={name: getattr(arguments, name) for name in OPTIONS})
         now_ms = time.time_ns() // 1_000_000
         did = upkeep(settings, now_ms=now_ms, dry_run=arguments.dry_run)
-    except (SettingsError, CheckpointError, LockError, LogError, DeltaError, OSError) as error:
+    except (SettingsError, PairingError, CheckpointError, LockError, LogError, DeltaError, OSError) as error:
         print(f"upkeep: {error}", file=sys.stderr)
         return 2
     document = json.dumps(document_of(did, now_ms) | {"dry_run": arguments.dry_run})

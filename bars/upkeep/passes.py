@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bars.recovery.identity import check_identity
 from bars.recovery.locks import held, upkeep_lock
 from bars.tables import BARS, REJECTED, TRADES, Table
 from bars.upkeep import deltalog, rewrite
@@ -60,8 +61,13 @@ class Did:
 
 
 def upkeep(settings: Settings, *, now_ms: int, dry_run: bool = False) -> list[Did]:
-    """One pass. Raises `LockError` where another one is under way, or a writer holds a table without end."""
+    """One pass.
+
+    Raises `LockError` where another one is under way, or a writer holds a table without end, and `PairingError` where
+    the checkpoint is not that of the tables: it says what the query amend has still to read.
+    """
     tables = settings.tables
+    check_identity(settings)
     with held(upkeep_lock(tables), patience_s=0):
         did = [
             _of_table(settings, table, now_ms, dry_run)

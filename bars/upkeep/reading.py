@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bars.recovery.checkpoint import last_planned, planned_before
-from bars.recovery.pairing import checkpoint_of
+from bars.recovery.identity import checkpoint_of
 from market.settings import Settings
 
 NOTHING = 0

@@ -66,6 +66,7 @@ class Scene(NamedTuple):
             "KAFKA_TOPIC": TOPIC,
             "OUTPUT_DIR": str(self.folder / "data"),
             "CHECKPOINT_DIR": str(self.folder / "checkpoints"),
+            "UPKEEP_INTERVAL": "20s",  # so that a job has passes of upkeep in its short life
         }
 
     def published(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ KINDS = {
     "broker": "SIGKILL of the broker, and a new start at once",
     "outage": "SIGKILL of the broker, and a new start 15 s later",
     "takeover": "SIGSTOP of the job, a second one is started beside it, SIGKILL of the first",
-    "undead": "SIGSTOP of the JVM, SIGKILL of its Python driver, a second job takes over, SIGCONT of the JVM",
+    "undead": "SIGSTOP of the JVM, SIGKILL of its Python driver, a second one is refused, SIGCONT of the JVM",
     "revive": "SIGSTOP of the job, a second one is started beside it and refused, SIGCONT of the first",
 }
 """What is done, and what it is called."""

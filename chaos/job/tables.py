@@ -61,7 +61,8 @@ class Growth:
         """The rows now."""
         while (file := self._log / f"{self._version:020}.json").exists():
             for line in file.read_text().splitlines():
-                if add := json.loads(line).get("add"):
+                add = json.loads(line).get("add")
+                if add and add["dataChange"]:  # else the rows were there before, in other files
                     self.rows += json.loads(add["stats"])["numRecords"]
             self._version += 1
         return self.rows

@@ -16,7 +16,7 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
 from bars.amend import Amender
-from bars.recovery import pairing
+from bars.recovery.identity import checkpoint_of
 from bars.tables import BARS, REJECTED, TRADES, Table, create_tables
 from market import settings
 from market.bar import Bar, bars_of
@@ -63,7 +63,7 @@ class Scene:
         self.spark, self.settings = spark, settings.load({}, None, own | {"kafka_bootstrap": "none:1"})
         self.ending = threading.Event()
         create_tables(self.settings)
-        amend_checkpoint = pairing.checkpoint_of(self.settings, "amend")
+        amend_checkpoint = checkpoint_of(self.settings, "amend")
         amend_checkpoint.mkdir(parents=True)
         (amend_checkpoint / "metadata").write_text(json.dumps({"id": "the-amend-query"}))
 
@@ -72,7 +72,7 @@ class Scene:
         planned = {"batchWatermarkMs": watermark_ms, "batchTimestampMs": 0, "conf": {}}
         offsets = {TOPIC: {str(partition): end for partition, end in enumerate(ends)}}
         for folder, text in (("offsets", f"v1\n{json.dumps(planned)}\n{json.dumps(offsets)}"), ("commits", "v1\n{}")):
-            path = pairing.checkpoint_of(self.settings, query) / folder
+            path = checkpoint_of(self.settings, query) / folder
             path.mkdir(parents=True, exist_ok=True)
             (path / str(number)).write_text(text)
 

@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from bars import amend
 from bars.amend import AmendError
 from bars.late import Tally
-from bars.recovery import pairing
+from bars.recovery.identity import checkpoint_of
 from bars.tables import TRADES
 from market.bar import Bar, bars_of, current
 from market.trade import CONFLICT, Trade
@@ -167,7 +167,7 @@ def test_of_purged_batches_every_closed_second_is_looked_at(scene: Scene) -> Non
     batch = closed(scene)
     for folder in ("offsets", "commits"):
         for number in (0, 1):
-            (pairing.checkpoint_of(scene.settings, "bars") / folder / str(number)).unlink()
+            (checkpoint_of(scene.settings, "bars") / folder / str(number)).unlink()
     amender = scene.amender()
     amender.write(batch, 0)
     everything = bars_of([*IN_TIME, *LATE])
@@ -198,7 +198,7 @@ def test_what_the_bars_query_has_not_read_is_waited_for(scene: Scene) -> None:
     """A batch ahead of the bars query is judged once that has finished reading it."""
     batch = closed(scene)
     for folder in ("offsets", "commits"):
-        (pairing.checkpoint_of(scene.settings, "bars") / folder / "2").unlink()
+        (checkpoint_of(scene.settings, "bars") / folder / "2").unlink()
     amender, waits = scene.amender(may_wait=True), threading.Event()
     finished = amender._finished
     amender._finished = lambda: waits.set() or finished()  # type: ignore[method-assign,func-returns-value]
@@ -227,7 +227,7 @@ def test_a_bar_is_not_judged_before_the_archive_has_what_it_is_made_of(scene: Sc
 def test_the_end_of_the_program_ends_the_wait(scene: Scene) -> None:
     """Asked to end while it waits, the query gives its batch up; it is repeated at the next start."""
     batch, amender = closed(scene), scene.amender(may_wait=True)
-    (pairing.checkpoint_of(scene.settings, "bars") / "commits" / "2").unlink()
+    (checkpoint_of(scene.settings, "bars") / "commits" / "2").unlink()
     scene.ending.set()
     with pytest.raises(AmendError) as caught:
         amender.write(batch, 0)

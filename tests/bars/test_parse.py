@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from bars.parse import parse
 from market.trade import Element, Heartbeat, Rejected, Trade, read_record
@@ -23,8 +24,10 @@ def read_by_spark(spark: SparkSession, values: list[bytes | None]) -> list[list[
     """The elements of each record, comparable with `comparable` of the plain-Python reading."""
     frame = parse(records(spark, values, kafka_ms=KAFKA_MS), future_tolerance_ms=TOLERANCE_MS)
     read: list[list[Any]] = [[] for _ in values]
-    for row in frame.drop("event_time").orderBy("offset", "index").collect():
+    shown = frame.withColumn("event_ms", F.unix_millis("event_time")).drop("event_time")
+    for row in shown.orderBy("offset", "index").collect():
         assert row["index"] in (None, len(read[row["offset"]]))
+        assert row["reason"] or row["event_ms"] == row["time_ms"]
         if row["reason"]:
             read[row["offset"]].append(Rejected(row["reason"]))
         elif row["is_heartbeat"]:

@@ -124,6 +124,8 @@ POISON: dict[str, tuple[bytes | None, str]] = {
     "a time in seconds": (made(timestamp=1_762_702_223), Reason.TOO_OLD),
     "a time in microseconds": (made(timestamp=1_762_702_223_123_456), Reason.FUTURE),
     "a time in nanoseconds": (made(timestamp=1_762_702_223_123_456_789), Reason.TIMESTAMP),
+    "a time of the most digits": (made(timestamp=9_999_999_999_999_999), Reason.FUTURE),
+    "a heartbeat of the most digits": (heartbeat(9_999_999_999_999_999), Reason.FUTURE),
     "a time in days": (made(timestamp=20_401), Reason.TOO_OLD),
     "a time before the epoch": (made(timestamp=-1), Reason.TIMESTAMP),
     "a time in words": (made(timestamp="2025-11-09T15:30:23Z"), Reason.TIMESTAMP),

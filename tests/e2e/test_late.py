@@ -11,8 +11,8 @@ from kafka.structs import OffsetAndMetadata
 from pyspark.sql import SparkSession
 
 from bars import amend, lag
-from bars.recovery import pairing
 from bars.recovery.checkpoint import last_committed
+from bars.recovery.identity import checkpoint_of
 from bars.tables import BARS
 from market.bar import Bar, current
 from market.trade import record_of
@@ -62,7 +62,7 @@ def test_a_partition_hours_behind_ends_exact(job: Job, caplog: pytest.LogCapture
     revised = [bar for bar in bars_in(job.rows(BARS)) if bar.revision]
     assert {bar.symbol for bar in revised} == {"ETHUSDT"}
     assert sum(bar.trade_count for bar in current(revised)) == len(BEHIND)
-    last = last_committed(pairing.checkpoint_of(job.settings, "bars"))
+    last = last_committed(checkpoint_of(job.settings, "bars"))
     assert last is not None
     assert last.id >= 8
     said = [message for message in caplog.messages if message.endswith("bars amended")]
@@ -76,7 +76,7 @@ def test_the_same_batch_again_amends_nothing(job: Job) -> None:
     behind(job)
     assert job.process() == 0
     before = bars_in(job.rows(BARS))
-    commits = pairing.checkpoint_of(job.settings, "amend") / "commits"
+    commits = checkpoint_of(job.settings, "amend") / "commits"
     newest = max(commits.glob("[0-9]*"), key=lambda file: int(file.name))
     newest.unlink()
     (commits / f".{newest.name}.crc").unlink()
@@ -116,7 +116,7 @@ def test_a_query_added_later_amends_what_came_before(job: Job) -> None:
     assert job.process() == 0
     assert current_bars(job) != job.expected()
     for folder in ("offsets", "commits"):
-        entries = (pairing.checkpoint_of(job.settings, "bars") / folder).glob("[0-9]*")
+        entries = (checkpoint_of(job.settings, "bars") / folder).glob("[0-9]*")
         for entry in sorted(entries, key=lambda file: int(file.name))[:-2]:
             entry.unlink()
     assert job.process("bars", "archive", "amend") == 0
@@ -129,7 +129,7 @@ def test_the_group_shows_the_true_lag_after_a_restart(job: Job, kafka: str) -> N
     job.settings = replace(job.settings, queries=("bars",))
     job.send_trades(AHEAD, partition=0)
     assert job.process() == 0
-    finished = last_committed(pairing.checkpoint_of(job.settings, "bars"))
+    finished = last_committed(checkpoint_of(job.settings, "bars"))
     assert finished is not None
     partitions = finished.offsets[job.settings.kafka_topic]
     assert partitions == {0: 121, 1: 0}

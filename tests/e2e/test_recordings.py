@@ -18,8 +18,8 @@ from pyspark.sql import SparkSession
 from bars import run
 from bars.audit import program as audit
 from bars.audit import reconcile
-from bars.recovery import pairing
 from bars.recovery.checkpoint import last_committed
+from bars.recovery.identity import checkpoint_of
 from bars.tables import BARS, REJECTED, TRADES
 from market import settings
 from market.bar import Bar, bars_of, current
@@ -93,7 +93,7 @@ def test_recorded_frames_become_the_bars_of_their_trades(
     if files == recordings.SPOT:
         configured = replace(configured, max_offsets_per_trigger=5_000)
     bars = process(spark, configured)
-    last = last_committed(pairing.checkpoint_of(configured, "bars"))
+    last = last_committed(checkpoint_of(configured, "bars"))
     # 19,904 records of spot are four batches of 5,000, the closing heartbeat comes with the last, one more closes.
     assert last is not None
     assert last.id == (4 if files == recordings.SPOT else 1)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from bars.recovery import pairing
 from bars.recovery.checkpoint import last_committed
+from bars.recovery.identity import checkpoint_of
 from chaos.programs import Program, python
 from chaos.scene import TOPIC, Ports, Scene, now_us, scene
 from market.bar import bars_of
@@ -39,7 +39,7 @@ def test_two_producers_change_no_bar(spark: SparkSession, tmp_path: Path) -> Non
         finally:
             twin.kill()
         assert job.process() == 0
-        batch = last_committed(pairing.checkpoint_of(job.settings, "bars"))
+        batch = last_committed(checkpoint_of(job.settings, "bars"))
         assert batch is not None
         assert batch.watermark_ms >= until_ms
         assert [bar for bar in job.bars() if since_ms <= bar.timestamp < until_ms] == bars_of(made)

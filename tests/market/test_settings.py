@@ -71,6 +71,9 @@ def test_durations_have_a_number_and_a_unit(text: str, milliseconds: int) -> Non
         ("BAR_FORMAT", "Delta", "one of delta, parquet"),
         ("QUERIES", "bars,prices", "one or more of bars, archive, amend, separated by commas"),
         ("SOURCE", "kraken", "one or more of simulator, binance, coinbase, coinbase-advanced, separated by commas"),
+        ("KAFKA_BOOTSTRAP", "broker", "host:port, several by comma"),
+        ("KAFKA_BOOTSTRAP", "one:9092,other:abc", "host:port, several by comma"),
+        ("KAFKA_BOOTSTRAP", "one:9092,other:70000", "host:port, several by comma"),
         (
             "WATERMARK_DELAY",
             "0s",

@@ -16,8 +16,8 @@ from bars.aggregate import COLUMNS, to_bars
 from bars.audit.proof import Proof
 from bars.audit.reconcile import reconcile
 from bars.parse import parse
-from bars.recovery import pairing
 from bars.recovery.holding import held
+from bars.recovery.identity import checkpoint_of
 from bars.sink import archive_writer
 from bars.source import kafka_table
 from bars.tables import BARS, REJECTED, TRADES, create_tables
@@ -74,7 +74,7 @@ class Scene:
         """Writes the checkpoint of a query that has read the topic, or up to the offsets p0=…, and has closed what the
         watermark says."""
         ends = self.ends() | {int(name[1:]): offset for name, offset in offsets.items()}
-        checkpoint = pairing.checkpoint_of(self.settings, query)
+        checkpoint = checkpoint_of(self.settings, query)
         for name, lines in {
             "metadata": [json.dumps({"id": f"the {query} query"})],
             f"offsets/{batch}": [
@@ -108,7 +108,7 @@ class Scene:
         starts = {number: range_.start for number, range_ in held(self.settings).items()}
         create_tables(self.settings)
         write = archive_writer(
-            TRADES.path(self.settings), REJECTED.path(self.settings), pairing.checkpoint_of(self.settings, "archive")
+            TRADES.path(self.settings), REJECTED.path(self.settings), checkpoint_of(self.settings, "archive")
         )
         write(
             parse(kafka_table(self.spark, self.settings, starts, self.ends()), future_tolerance_ms=2_000),

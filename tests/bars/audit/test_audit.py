@@ -35,6 +35,11 @@ def test_times() -> None:
             "(UTC), 2025-11-01T12:00:00+01:00 or 1761998400000 (ms since the epoch)",
         ),
         (
+            ("--from", "20251101120000"),
+            "argument --from: '20251101120000' is not a time of whole seconds, such as 2025-11-01, 2025-11-01T12:00:00 "
+            "(UTC), 2025-11-01T12:00:00+01:00 or 1761998400000 (ms since the epoch)",
+        ),
+        (
             ("--to", "1762000000001"),
             "argument --to: '1762000000001' is not a time of whole seconds, such as 2025-11-01, 2025-11-01T12:00:00 "
             "(UTC), 2025-11-01T12:00:00+01:00 or 1761998400000 (ms since the epoch)",

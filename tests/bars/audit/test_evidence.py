@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from pyspark.sql import SparkSession
 from bars.audit.evidence import AuditError, evidence
 from bars.audit.proof import Account
 from bars.audit.reconcile import finished, reconcile
-from bars.recovery import pairing
+from bars.recovery.holding import reach
+from bars.recovery.identity import PairingError, checkpoint_of, tie
 from bars.tables import BARS, TRADES
 from tests.bars.audit.audited import KEY, SOME, WATERMARK_MS, Scene, audit
+from tests.support import eventually
 
 pytestmark = pytest.mark.spark
 
@@ -54,8 +57,7 @@ def test_another_topic_of_the_same_name_is_no_evidence(scene: Scene) -> None:
     scene.publish(*SOME)
     scene.write(SOME[:10])
     scene.finish(WATERMARK_MS)
-    identity = pairing.checkpoint_of(scene.settings, "bars").parent / pairing.IDENTITY
-    identity.write_text(json.dumps({"topic_id": "another", "future_tolerance": "2000ms"}))
+    tie(scene.settings, {"topic_id": "another", "future_tolerance": "2000ms"})
     with pytest.raises(AuditError) as caught:
         audit(scene, check=False)
     assert str(caught.value).startswith(
@@ -64,9 +66,44 @@ def test_another_topic_of_the_same_name_is_no_evidence(scene: Scene) -> None:
     assert {bar.revision for bar in scene.rows()} == {0}
 
 
+def test_a_checkpoint_of_another_table_is_no_evidence(scene: Scene, tmp_path: Path) -> None:
+    """What one bars query has read says nothing of another one's table: nothing is judged, and nothing amended."""
+    scene.publish(*SOME)
+    scene.write(SOME[:10])
+    scene.finish(WATERMARK_MS)
+    tie(scene.settings, {"id": "one"})
+    other = replace(scene.settings, checkpoint_dir=str(tmp_path / "others"))
+    tie(replace(other, output_dir=str(tmp_path / "other data")), {"id": "other"})
+    with pytest.raises(PairingError) as caught:
+        reconcile(scene.spark, other, check=False)
+    assert str(caught.value).startswith(
+        f"the checkpoint {tmp_path}/others/ohlcv (CHECKPOINT_DIR) and the tables {scene.settings.tables} (OUTPUT_DIR) "
+        "are not of one start (identity.json differs or is missing). Name two that belong together, or: "
+    )
+
+
+def test_the_topic_is_read_from_where_it_still_holds_every_trade(scene: Scene) -> None:
+    """A topic that has lost its head is evidence from the first second of which all trades are there, no earlier."""
+    scene.publish(*SOME)
+    scene.forget(3)
+    since_ms = reach(scene.settings, None).since_ms
+    assert since_ms is not None
+    from_ms = -(-since_ms // 1_000) * 1_000
+    eventually(lambda: time.time() * 1_000 > from_ms)  # else what is sent now would be of the future
+    late = [one._replace(timestamp=from_ms + number * 10, trade_id=100 + number) for number, one in enumerate(SOME)]
+    scene.publish(*late)
+    scene.write(late)
+    scene.finish(from_ms + 10_000)
+    proof = audit(scene, from_ms=from_ms)
+    assert (proof.source, proof.holds) == (f"topic {scene.topic}", True), proof.text()
+    assert proof.total == Account(consumed=16, in_bars=16, bars=1, equal=1)
+    with pytest.raises(AuditError, match="there is no archive"):
+        audit(scene, from_ms=from_ms - 1_000)
+
+
 @pytest.mark.long
-def test_the_topic_is_read_where_it_holds_the_range(scene: Scene) -> None:
-    """With --from later than what is deleted, nothing else is needed; every trade of that time is there."""
+def test_where_the_topic_can_be_judged_from_is_said(scene: Scene) -> None:
+    """Without an archive, the way out names the first time that the topic can be audited from."""
     scene.publish(*SOME)
     scene.write(SOME)
     scene.finish(WATERMARK_MS)
@@ -81,6 +118,7 @@ def test_the_topic_is_read_where_it_holds_the_range(scene: Scene) -> None:
     assert str(caught.value)[: len(head)] == head
     proof = audit(scene, from_ms=4_000_000_000_000)
     assert (proof.source, proof.total) == (f"topic {scene.topic}", Account())
+    assert (proof.holds, proof.verdict) == (False, "NOTHING WAS JUDGED: no element and no bar is of that time")
 
 
 @pytest.mark.long
@@ -131,7 +169,7 @@ def test_older_bars_are_not_judged_where_the_archive_begins_later(scene: Scene) 
 
 def test_nothing_to_judge_is_refused(scene: Scene) -> None:
     """Before the first batch, without a table, with another topic, and amending Parquet: each with its way out."""
-    folder = pairing.checkpoint_of(scene.settings, "bars")
+    folder = checkpoint_of(scene.settings, "bars")
     scene.publish(*SOME)
     assert refusal(scene) == f"no batch of the bars query is finished in {folder}: run jobs/ohlcv.py first"
     scene.finish(WATERMARK_MS)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql import SparkSession
 
-from bars.audit.gaps import Ids, Missing, explained, merged, without
+from bars.audit import gaps as gaps_module
+from bars.audit.gaps import Ids, Missing, explained, merged, suspects, without
 from market.gap import Gap
 
 SYMBOLS = ("BTCUSDT", "ETHUSD")
@@ -24,6 +27,20 @@ def ranges(draw: st.DrawFn) -> Ids:
 def gaps(draw: st.DrawFn) -> Gap:
     ids = draw(ranges())
     return Gap(*ids, draw(st.sampled_from(("open", "filled", "lost"))), draw(st.sampled_from("ab")), 0)
+
+
+@pytest.mark.spark
+def test_places_that_are_not_looked_at_are_told_of(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where those that are looked at adjoin, and are one."""
+    monkeypatch.setattr(gaps_module, "LOOKED_AT", 3)
+    time = "TIMESTAMP_SECONDS(id)"
+    holes = spark.range(4).selectExpr(
+        "'binance' AS exchange", "'BTCUSDT' AS symbol", f"{time} AS timestamp", "1L AS missing_trades",
+        "10 * id AS first_trade_id", "10 * id + 9 AS last_trade_id",
+    )  # fmt: skip
+    places, are_more = suspects(holes)
+    assert (sum(place.number for place in places), are_more) == (30, True)
+    assert suspects(holes.filter("first_trade_id < 30")) == ([Ids("binance", "BTCUSDT", 0, 29)], False)
 
 
 def single(ids: Ids) -> set[tuple[str, int]]:

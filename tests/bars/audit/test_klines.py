@@ -209,6 +209,12 @@ def test_what_cannot_be_had_is_told(simulated: Simulator, tmp_path: Path) -> Non
         "http://127.0.0.1:1/api/v3/klines cannot be read (<urlopen error [Errno 111] Connection refused>). "
         "Expected is a file or an http(s) address"
     ]
+    for address in ("https://localhost/klines?symbol=BTC USDT", "http://localhost:abc/klines"):
+        with refused() as said, opened(address):
+            pass
+        assert said[0].startswith(f"{address} cannot be read (")
+    with pytest.raises(KlineError, match="is no address that can be read: Invalid IPv6 URL"):
+        told_by("http://[x")
     address = f"{simulated.http}/api/v3/klines?symbol=NONE&interval=1m"
     with refused() as said, opened(address):
         pass

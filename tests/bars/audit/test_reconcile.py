@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from bars.audit import reconcile
 from bars.audit.proof import Account, Proof
 from bars.recovery.locks import amend_lock
 from bars.tables import BARS
+from bars.unique import unique
 from market.bar import bars_of, current
 from market.gap import Gap
 from tests.bars.audit.audited import KEY, OPEN, SOME, START_MS, WATERMARK_MS, Scene, audit, trade
@@ -74,6 +76,17 @@ def test_the_proof_of_a_table_that_is_right(scene: Scene) -> None:
         "different": 0,
         "unaccounted": 0,
     }
+
+
+def test_a_trade_that_is_lost_on_the_way_to_a_bar_is_unaccounted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is consumed and what is a copy are counted apart from the bars: so a wrong audit does not add up."""
+    scene.publish(*SOME, SOME[3])
+    scene.write(SOME[1:])
+    scene.finish(WATERMARK_MS)
+    monkeypatch.setattr(reconcile, "unique", lambda trades: unique(trades).filter("trade_id > 0"))
+    proof = audit(scene, sample=0)
+    assert proof.accounts[KEY] == Account(consumed=17, in_bars=15, duplicates=1, bars=8, equal=8)
+    assert (proof.accounts[KEY].unaccounted, proof.holds) == (1, False)
 
 
 def test_check_reports_and_the_audit_amends(scene: Scene) -> None:

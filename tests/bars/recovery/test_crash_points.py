@@ -20,9 +20,8 @@ from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import SparkSession
 from pyspark.sql.readwriter import DataFrameWriter
 
-from bars.recovery import pairing
 from bars.recovery.checkpoint import CheckpointError, last_committed
-from bars.recovery.pairing import PairingError
+from bars.recovery.identity import PairingError, checkpoint_of
 from bars.tables import BARS, REJECTED, TRADES, Table
 from market.trade import CONFLICT, Element, Rejected, Trade, record_of
 from tests.bars.runs import START_MS, Job, Position, configured, new_topic, position, some
@@ -113,7 +112,7 @@ def conflicting(elements: dict[Position, Element]) -> Iterator[Position]:
 
 def newest(job: Job, query: str, folder: str) -> Path:
     """The newest file of a folder of a query's checkpoint."""
-    files = (pairing.checkpoint_of(job.settings, query) / folder).glob("[0-9]*")
+    files = (checkpoint_of(job.settings, query) / folder).glob("[0-9]*")
     return max(files, key=lambda file: int(file.stem))
 
 
@@ -159,7 +158,7 @@ def test_a_plan_that_is_cut_off(job: Job, query: str) -> None:
 
 def test_a_query_without_its_name(job: Job) -> None:
     """Point 5: without `metadata`, Spark would give the query another id, and Delta would take its batches twice."""
-    file = pairing.checkpoint_of(job.settings, "bars") / "metadata"
+    file = checkpoint_of(job.settings, "bars") / "metadata"
     file.unlink()
     assert_refused(job, file)
 
@@ -170,9 +169,9 @@ def test_state_that_is_cut_off(job: Job) -> None:
     with dying(BARS, "after"):
         assert job.process("bars") == 1
     assert job.process("bars") == 0
-    batch = last_committed(pairing.checkpoint_of(job.settings, "bars"))
+    batch = last_committed(checkpoint_of(job.settings, "bars"))
     assert batch is not None
-    file = pairing.checkpoint_of(job.settings, "bars") / f"state/0/1/{batch.id + 1}.delta"
+    file = checkpoint_of(job.settings, "bars") / f"state/0/1/{batch.id + 1}.delta"
     file.write_bytes(file.read_bytes()[:-7])
     assert "is then run again" in assert_refused(job, file)
     remove(newest(job, "bars", "commits"))

@@ -12,8 +12,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from pyspark.sql import SparkSession
 
 from bars import run
-from bars.recovery import pairing
-from bars.recovery.pairing import PairingError
+from bars.recovery.identity import PairingError, checkpoint_of
 from bars.recovery.rebuild import rebuild
 from bars.source import wait_for_topic
 from bars.tables import BARS, TRADES
@@ -89,10 +88,10 @@ def test_retention_that_has_passed_the_reader(job: Job, admin: KafkaAdminClient)
     message = refusal(job)
     assert message.startswith(
         f"the topic {topic} at {settings.bootstrap} has lost records before the query archive could go on (checkpoint "
-        f"{pairing.checkpoint_of(settings, 'archive')}): partition 0 is read from offset 101 on and begins at 121: 20 "
+        f"{checkpoint_of(settings, 'archive')}): partition 0 is read from offset 101 on and begins at 121: 20 "
         "records are gone. Retention has passed the reader, or the broker has lost data. What is gone there cannot be "
-        "read; to go on with the rest, start over from what the topic still holds, keeping the old aside: run it once "
-        "with --rebuild, which says first what that costs (by hand: mv "
+        "read; to go on with the rest, start over from what the topic still holds, keeping the old aside: run "
+        "jobs/ohlcv.py once with --rebuild, which says first what that costs"
     )
 
     said: list[str] = []

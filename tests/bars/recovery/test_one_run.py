@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 from bars.recovery import locks, pairing, standby
 from bars.recovery.holder import Holder, Process
-from bars.recovery.pairing import PairingError
+from bars.recovery.identity import PairingError
 from bars.recovery.standby import StoppedError, Turn
 from bars.stop import Stop
 from market import settings
@@ -30,7 +30,8 @@ pytestmark = pytest.mark.spark
 @pytest.fixture
 def configured(tmp_path: Path) -> Settings:
     """Settings with a folder of the test's own."""
-    return settings.load({}, None, {"kafka_bootstrap": "none:1", "checkpoint_dir": str(tmp_path / "checkpoints")})
+    own = {"output_dir": str(tmp_path / "data"), "checkpoint_dir": str(tmp_path / "checkpoints")}
+    return settings.load({}, None, {"kafka_bootstrap": "none:1"} | own)
 
 
 # What the kernel and the file tell of a JVM that holds the lock, without a JVM.
@@ -92,6 +93,12 @@ def refused_for(configured: Settings, who: str) -> str:
 def test_two_runs_at_once(configured: Settings, spark: SparkSession, holder: subprocess.Popen[str]) -> None:
     """A second run on one checkpoint waits its patience and is then refused, with the pid of the first."""
     assert lock_refusal(configured, spark) == refused_for(configured, f"process {holder.pid}")
+
+
+def test_a_folder_that_cannot_be_used_is_told(configured: Settings, spark: SparkSession) -> None:
+    """By the name of its setting, before anything else is looked at."""
+    configured.checkpoints.parent.joinpath("data").write_text("a file where a folder is wanted")
+    assert lock_refusal(configured, spark).startswith(f"OUTPUT_DIR: the folder {configured.tables} cannot be used (")
 
 
 def test_a_rehearsal_ends_when_the_run_it_is_for_ends(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from bars.recovery import pairing
 from bars.recovery.checkpoint import CheckpointError
 from bars.recovery.holding import Holding, Range, SourceError
-from bars.recovery.pairing import PairingError
+from bars.recovery.identity import PairingError, checkpoint_of
 from bars.tables import BARS, REJECTED, TABLES, TRADES, create_tables
 from market import settings
 from market.settings import Settings
@@ -48,7 +47,7 @@ def ran(configured: Settings) -> None:
 def planned(configured: Settings) -> None:
     """Leaves the checkpoints of one finished batch."""
     for query in ("bars", "archive"):
-        checkpoint = pairing.checkpoint_of(configured, query)
+        checkpoint = checkpoint_of(configured, query)
         batch = {"batchWatermarkMs": 1_000, "batchTimestampMs": 2_000, "conf": CONF}
         for folder, text in (
             ("offsets", f"v1\n{json.dumps(batch)}\n" + '{"crypto-trades":{"0":7}}'),
@@ -80,24 +79,17 @@ def paired(configured: Settings) -> Settings:
 
 
 def refusal(configured: Settings, topic_id: str = "topic-1", holding: Holding = HOLDING) -> str:
-    """Why a start is refused, without the way to start over, which is the same for all and ends with a time."""
+    """Why a start is refused."""
     with pytest.raises(PairingError) as caught:
         pair(configured, topic_id, holding)
-    return without_the_time(str(caught.value))
+    return str(caught.value)
 
 
-def without_the_time(message: str) -> str:
-    return re.sub(r"\.[0-9]{8}-[0-9]{6}", ".TIME", message)
-
-
-def start_over(configured: Settings) -> str:
-    """The way to start over, as every refusal names it."""
-    tables, checkpoints = configured.tables, configured.checkpoints / "ohlcv"
-    moves = [f"mv {folder} {folder}.TIME" for folder in (tables, checkpoints) if folder.exists()]
-    return (
-        "start over from what the topic still holds, keeping the old aside: run it once with --rebuild, which says "
-        f"first what that costs (by hand: {' && '.join(moves)})"
-    )
+START_OVER = (
+    "start over from what the topic still holds, keeping the old aside: run jobs/ohlcv.py once with --rebuild, which "
+    "says first what that costs"
+)
+"""The way to start over, as every refusal names it."""
 
 
 def test_the_next_start_is_let_through(paired: Settings) -> None:
@@ -117,10 +109,10 @@ def test_a_start_cut_off_before_its_first_batch_is_made_good(configured: Setting
 def test_a_lost_checkpoint(paired: Settings) -> None:
     """With the checkpoint gone, the start is refused, and the message says the way out."""
     shutil.rmtree(paired.checkpoints)
-    table, checkpoint = BARS.path(paired), pairing.checkpoint_of(paired, "bars")
+    table, checkpoint = BARS.path(paired), checkpoint_of(paired, "bars")
     assert refusal(paired) == (
         f"the table {table} has rows, but its checkpoint {checkpoint} is gone: reading the topic again would write "
-        f"every row twice. Put the checkpoint back, or: {start_over(paired)}"
+        f"every row twice. Put the checkpoint back, or: {START_OVER}"
     )
 
 
@@ -128,8 +120,8 @@ def test_a_lost_table(paired: Settings) -> None:
     """With a table gone, the start is refused, and the message says the way out."""
     shutil.rmtree(TRADES.path(paired))
     assert refusal(paired) == (
-        f"the table {TRADES.path(paired)} is gone, but its checkpoint {pairing.checkpoint_of(paired, 'archive')} is "
-        f"there: going on would leave out everything before now. Put the table back, or: {start_over(paired)}"
+        f"the table {TRADES.path(paired)} is gone, but its checkpoint {checkpoint_of(paired, 'archive')} is "
+        f"there: going on would leave out everything before now. Put the table back, or: {START_OVER}"
     )
 
 
@@ -153,8 +145,8 @@ def test_an_older_checkpoint_put_back(paired: Settings) -> None:
     write(BARS.path(paired), "bars", 1)
     assert refusal(paired) == (
         f"the table {BARS.path(paired)} has batch 1 of the query bars, but its checkpoint "
-        f"{pairing.checkpoint_of(paired, 'bars')} is at batch 0: an older copy of it was put back, and what it reads "
-        f"again would be skipped. Put back the newest copy, or: {start_over(paired)}"
+        f"{checkpoint_of(paired, 'bars')} is at batch 0: an older copy of it was put back, and what it reads "
+        f"again would be skipped. Put back the newest copy, or: {START_OVER}"
     )
 
 
@@ -166,8 +158,8 @@ def test_tables_of_another_start(paired: Settings, tmp_path: Path) -> None:
     shutil.rmtree(paired.tables)
     shutil.copytree(other.tables, paired.tables)
     assert refusal(paired) == (
-        f"the checkpoint {paired.checkpoints / 'ohlcv'} and the tables {paired.tables} are not of one start "
-        f"(identity.json differs or is missing). {start_over(paired)}"
+        f"the checkpoint {paired.checkpoints / 'ohlcv'} (CHECKPOINT_DIR) and the tables {paired.tables} (OUTPUT_DIR) "
+        f"are not of one start (identity.json differs or is missing). Name two that belong together, or: {START_OVER}"
     )
 
 
@@ -176,7 +168,7 @@ def test_another_topic_of_the_same_name(paired: Settings) -> None:
     assert refusal(paired, "topic-2") == (
         f"the topic crypto-trades at broker:9092 is not the one that the checkpoint {paired.checkpoints / 'ohlcv'} "
         "has read (its id is topic-2, it was topic-1): it was deleted and created again, or this is another cluster. "
-        f"Go back to that topic, or: {start_over(paired)}"
+        f"Go back to that topic, or: {START_OVER}"
     )
 
 
@@ -195,10 +187,10 @@ def test_a_frozen_engine_setting(paired: Settings) -> None:
     """A setting that Spark would put back in silence is refused by its name."""
     with pytest.raises(PairingError) as caught:
         pairing.check_engine(paired, {"spark.sql.shuffle.partitions": "8"})
-    checkpoint = pairing.checkpoint_of(paired, "bars")
-    assert without_the_time(str(caught.value)) == (
+    checkpoint = checkpoint_of(paired, "bars")
+    assert str(caught.value) == (
         f"STATE_PARTITIONS=8, but the checkpoint {checkpoint} was started with 2 and fixes it (Spark would put 2 back "
-        f"in silence). Go on with STATE_PARTITIONS=2, or: {start_over(paired)}"
+        f"in silence). Go on with STATE_PARTITIONS=2, or: {START_OVER}"
     )
 
 
@@ -207,14 +199,14 @@ def test_a_query_added_later_starts_afresh(tmp_path: Path) -> None:
     alone = settings_with(tmp_path, queries="bars")
     pair(alone, "topic-1")
     ran(alone)
-    shutil.rmtree(pairing.checkpoint_of(alone, "archive"))
+    shutil.rmtree(checkpoint_of(alone, "archive"))
     assert not TRADES.path(alone).exists()
     pair(settings_with(tmp_path), "topic-1")
 
 
 def test_a_checkpoint_that_has_lost_its_list_of_finished_batches(paired: Settings) -> None:
     """A batch that follows another says that the first was finished: a table that is gone is missed all the same."""
-    checkpoint = pairing.checkpoint_of(paired, "bars")
+    checkpoint = checkpoint_of(paired, "bars")
     shutil.copy(checkpoint / "offsets/0", checkpoint / "offsets/1")
     shutil.rmtree(checkpoint / "commits")
     shutil.rmtree(BARS.path(paired))
@@ -226,7 +218,7 @@ def test_conflicts_are_of_the_bars_query(tmp_path: Path) -> None:
     alone, both = settings_with(tmp_path, queries="bars"), settings_with(tmp_path)
     pair(alone, "topic-1")
     ran(alone)
-    shutil.rmtree(pairing.checkpoint_of(alone, "archive"))
+    shutil.rmtree(checkpoint_of(alone, "archive"))
     table = DeltaTable(REJECTED.path(alone))
     kinds = pyarrow.schema(table.schema().to_arrow())
     write_deltalake(table, pyarrow.Table.from_pylist([{"reason": CONFLICT}], schema=kinds), mode="append")
@@ -237,7 +229,7 @@ def test_conflicts_are_of_the_bars_query(tmp_path: Path) -> None:
 
 def test_a_damaged_checkpoint(paired: Settings) -> None:
     """A file of the checkpoint that is cut off is named, with the way out."""
-    file = pairing.checkpoint_of(paired, "archive") / "offsets/0"
+    file = checkpoint_of(paired, "archive") / "offsets/0"
     file.write_text("v1\n")
     with pytest.raises(CheckpointError, match=f"{file} cannot be read as Spark writes it .* --rebuild"):
         pair(paired, "topic-1")
@@ -249,7 +241,7 @@ def test_a_damaged_table(paired: Settings) -> None:
     newest.write_text('{"txn":{"app')
     message = refusal(paired)
     assert message.startswith(f"the table {BARS.path(paired)} cannot be read: ")
-    assert message.endswith(f". Put back its folder _delta_log from where it was kept, or: {start_over(paired)}")
+    assert message.endswith(f". Put back its folder _delta_log from where it was kept, or: {START_OVER}")
 
 
 def test_an_older_checkpoint_beside_a_parquet_table(tmp_path: Path) -> None:
@@ -268,22 +260,25 @@ LOST = [
     ({0: Range(9, 12)}, "partition 0 is read from offset 7 on and begins at 9: 2 records are gone"),
     ({0: Range(0, 4)}, "partition 0 is read from offset 7 on and ends at 4: 3 records that were read are gone"),
     ({1: Range(0, 9)}, "partition 0 is read from offset 7 on and is not there any more"),
+    ({0: Range(0, 9), 1: Range(3, 5)}, "partition 1 is read from offset 0 on and begins at 3: 3 records are gone"),
 ]
 
 
-@pytest.mark.parametrize(("holding", "found"), LOST, ids=["retention", "cut off", "fewer partitions"])
+@pytest.mark.parametrize(
+    ("holding", "found"), LOST, ids=["retention", "cut off", "fewer partitions", "a new partition"]
+)
 def test_a_topic_that_has_lost_records(paired: Settings, holding: Holding, found: str) -> None:
     """Where records that are next are gone, or ones that were read, the start is refused, with how many."""
     assert refusal(paired, "topic-1", holding) == (
         f"the topic crypto-trades at broker:9092 has lost records before the query bars could go on (checkpoint "
-        f"{pairing.checkpoint_of(paired, 'bars')}): {found}. Retention has passed the reader, or the broker has lost "
-        f"data. What is gone there cannot be read; to go on with the rest, {start_over(paired)}"
+        f"{checkpoint_of(paired, 'bars')}): {found}. Retention has passed the reader, or the broker has lost "
+        f"data. What is gone there cannot be read; to go on with the rest, {START_OVER}"
     )
 
 
 def test_a_topic_that_has_grown(paired: Settings) -> None:
     """More records, more partitions, and the loss of records that were read long ago, are all harmless."""
-    pair(paired, "topic-1", {0: Range(7, 90), 1: Range(3, 5)})
+    pair(paired, "topic-1", {0: Range(7, 90), 1: Range(0, 5)})
 
 
 def test_kafka_that_does_not_answer(paired: Settings) -> None:

@@ -12,8 +12,8 @@ from deltalake import DeltaTable, write_deltalake
 
 from bars.recovery import pairing, rebuild
 from bars.recovery.holding import Holding, Range, SourceError
+from bars.recovery.identity import IDENTITY, PairingError, checkpoint_of
 from bars.recovery.locks import amend_lock, commit_lock, upkeep_lock
-from bars.recovery.pairing import PairingError
 from bars.tables import BARS, TRADES, create_tables
 from market import settings
 from market.settings import Settings
@@ -37,7 +37,7 @@ def ran(configured: Settings) -> Settings:
     pairing.pair(configured, "topic-1")
     create_tables(configured)
     for query in configured.queries:
-        (pairing.checkpoint_of(configured, query) / "offsets").mkdir(parents=True)
+        (checkpoint_of(configured, query) / "offsets").mkdir(parents=True)
     archive = DeltaTable(TRADES.path(configured))
     rows = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 5)]
     kinds = pyarrow.schema(archive.schema().to_arrow())
@@ -99,7 +99,7 @@ def test_retention_has_taken_some(ran: Settings, monkeypatch: pytest.MonkeyPatch
 def test_of_another_topic_nothing_is_there(ran: Settings, monkeypatch: pytest.MonkeyPatch, identity: str) -> None:
     """Offsets of a topic that was made again say nothing of the archive: all of it counts as gone from the topic."""
     holds(monkeypatch, {0: Range(0, 4), 1: Range(0, 9)})
-    files = [ran.tables / pairing.IDENTITY, pairing.checkpoint_of(ran, "bars").parent / pairing.IDENTITY]
+    files = [ran.tables / IDENTITY, checkpoint_of(ran, "bars").parent / IDENTITY]
     for file in files:
         if identity == "damaged":
             file.write_text("{")
@@ -133,7 +133,7 @@ def test_everything_of_the_job_is_moved_aside_and_nothing_else(ran: Settings, mo
     holds(monkeypatch, {0: Range(0, 4), 1: Range(5, 7)})
     said: list[str] = []
     rebuild.rebuild(ran, "topic-1", said.append)
-    checkpoints = pairing.checkpoint_of(ran, "bars").parent
+    checkpoints = checkpoint_of(ran, "bars").parent
     (old,) = ran.tables.glob("old-*")
     assert said[2:] == [
         f"--rebuild: the old is kept in {checkpoints / old.name}",

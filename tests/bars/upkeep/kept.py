@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from bars.recovery import pairing
+from bars.recovery.identity import checkpoint_of
 from bars.tables import BARS, TRADES, Table
 from bars.upkeep import passes as upkeep
 from bars.upkeep.passes import Did
@@ -62,7 +62,7 @@ class Kept:
 
     def amend_reads(self, *versions: int) -> None:
         """Notes batches of the query amend that end at these versions."""
-        offsets = pairing.checkpoint_of(self.settings, "amend") / "offsets"
+        offsets = checkpoint_of(self.settings, "amend") / "offsets"
         offsets.mkdir(parents=True, exist_ok=True)
         for number, version in enumerate(versions):
             ends = {"reservoirVersion": version, "index": -1, "isStartingVersion": False}

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bars.follow import DeltaFollower
+from bars.recovery.identity import PairingError, tie
 from bars.recovery.locks import LockError, commit_lock, held
 from bars.tables import BARS, TRADES, create_tables
 from bars.upkeep import deltalog, rewrite
@@ -205,6 +207,14 @@ def test_who_follows_the_bars_sees_no_row_again(kept: Kept) -> None:
 def test_one_pass_at_amoment(kept: Kept) -> None:
     """A second one is refused at once."""
     with held(kept.settings.tables / "upkeep.lock", patience_s=0), pytest.raises(LockError, match=r"upkeep\.lock"):
+        kept.keep()
+
+
+def test_tables_of_another_checkpoint_are_left(kept: Kept, tmp_path: Path) -> None:
+    """It would not say what the query amend has still to read."""
+    tie(kept.settings, {"id": "one"})
+    tie(replace(kept.settings, output_dir=str(tmp_path / "other")), {"id": "other"})
+    with pytest.raises(PairingError, match="are not of one start"):
         kept.keep()
 
 

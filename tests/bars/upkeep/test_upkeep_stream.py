@@ -13,7 +13,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from bars.recovery.pairing import checkpoint_of
+from bars.recovery.identity import checkpoint_of
 from bars.sink import writer_of
 from bars.source import trades_stream
 from bars.tables import BARS, TRADES
