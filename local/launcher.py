@@ -69,7 +69,7 @@ def _asked(options: Sequence[str], environment: Mapping[str, str], java: Path, s
     ]
     done = subprocess.run(
         [*asked, *options, "SCRIPT"],
-        env={**environment, "SPARK_SCALA_VERSION": "2.13"},
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

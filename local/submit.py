@@ -142,6 +142,7 @@ class Submission:
             "PYSPARK_DRIVER_PYTHON": sys.executable,
             "JAVA_HOME": str(java),
             "PYTHONHASHSEED": "0",  # as bin/spark-submit sets it
+            "SPARK_SCALA_VERSION": "2.13",  # as bin/load-spark-env.sh does: who starts executors asks for it
             "TZ": "UTC",
             "BARS_PID_FILE": str(pid_file),
         }

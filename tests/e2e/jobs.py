@@ -18,6 +18,8 @@ from market.settings import ROOT
 from tests.bars.frames import bars_in
 from tests.support import eventually, free_ports
 
+PATIENCE_S = 300
+"""What a first batch may take: minutes, where the machine does something else besides."""
 END_S = 15.0
 """What a stop may take in all."""
 
@@ -47,6 +49,12 @@ class Job:
         """The Python driver's pid, once it is there: a child of the JVM."""
         jvm = self.jvm()
         return next((pid for pid, name in processes.children(jvm) if name.startswith("python")), None) if jvm else None
+
+    def kill_driver(self) -> None:
+        """SIGKILL to the Python driver alone."""
+        pid = eventually(self.driver)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Ctrl-C, or another signal; the exit code."""

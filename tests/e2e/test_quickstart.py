@@ -13,7 +13,7 @@ import pytest
 
 from local import processes, state
 from market.bar import Bar, current
-from tests.e2e.jobs import bars_at, own_stack, submitted
+from tests.e2e.jobs import PATIENCE_S, bars_at, own_stack, submitted
 from tests.recordings import Kline, kline_of
 from tests.support import eventually
 
@@ -31,13 +31,13 @@ def test_quickstart(tmp_path: Path, is_killed: bool) -> None:
 
     if is_killed:
         with submitted(command, environment, log) as job:
-            eventually(lambda: len(bars_at(table)) > 100, within_s=120)
+            eventually(lambda: len(bars_at(table)) > 100, within_s=PATIENCE_S)
             assert job.kill_jvm() == 128 + signal.SIGKILL
             assert "the local stack goes on, so that no trade is missed" in job.log()
     before = bars_at(table)
 
     with submitted(command, environment, log) as job:
-        eventually(lambda: len(bars_at(table)) > len(before) + 200, within_s=120)
+        eventually(lambda: len(bars_at(table)) > len(before) + 200, within_s=PATIENCE_S)
         written = bars_at(table)
         assert len({(bar.exchange, bar.symbol, bar.timestamp, bar.revision) for bar in written}) == len(written)
         bars = current(written)
@@ -55,7 +55,7 @@ def test_quickstart(tmp_path: Path, is_killed: bool) -> None:
     assert state.read(run) is None
 
     with submitted(["--conf", "spark.ui.enabled=false", "jobs/reconcile.py", "--check"], environment, log) as audit:
-        assert audit.process.wait(timeout=120) == 0, audit.log()
+        assert audit.process.wait(timeout=PATIENCE_S) == 0, audit.log()
     assert "the table equals the trades" in audit.log()
 
 

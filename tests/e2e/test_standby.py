@@ -10,13 +10,12 @@ import pytest
 
 from bars.tables import BARS
 from tests.bars.runs import START_MS, InTopic, configured, some
-from tests.e2e.jobs import Job, bars_at, submitted
+from tests.e2e.jobs import PATIENCE_S, Job, bars_at, submitted
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
 
 JOB = ["--conf", "spark.ui.enabled=false", "jobs/ohlcv.py"]
-PATIENCE_S = 300
 
 
 class Scene:

@@ -33,7 +33,7 @@ def environment(java: Path) -> dict[str, str]:
     """What a job's JVM is started with, as far as the command depends on it."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("SPARK_")}
     home = {"SPARK_HOME": str(_spark_home()), "JAVA_HOME": str(java)}
-    return given | home | {"SPARK_CONF_DIR": str(ROOT / "conf")}
+    return given | home | {"SPARK_CONF_DIR": str(ROOT / "conf"), "SPARK_SCALA_VERSION": "2.13"}
 
 
 @pytest.mark.parametrize("options", OPTIONS)
