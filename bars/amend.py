@@ -24,12 +24,12 @@ from bars import late
 from bars.aggregate import to_bars
 from bars.compare import KEY, amended, current, differing, keeps_trades
 from bars.late import Tally
+from bars.locks import amend_lock, held
 from bars.recovery.checkpoint import Batch, committed, last_committed, query_id
-from bars.recovery.holding import Positions
 from bars.recovery.identity import checkpoint_of
-from bars.recovery.locks import amend_lock, held
 from bars.sink import append_conflicts, append_revisions, briefly, writer_of
 from bars.tables import BARS, REJECTED, TRADES
+from bars.topic import Positions
 from bars.unique import conflicts, unique
 from market.bar import WIDTH_MS
 from market.settings import Settings

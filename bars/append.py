@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
 
-from bars.recovery.locks import commit_lock, held
+from bars.locks import commit_lock, held
 
 
 def append(rows: pa.Table, path: Path, *, app_id: str, version: int) -> bool:

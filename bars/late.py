@@ -17,7 +17,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from bars.recovery.checkpoint import Batch
-from bars.recovery.holding import Positions
+from bars.topic import Positions
 from market.bar import WIDTH_MS
 
 NEVER_MS = 0

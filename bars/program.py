@@ -7,8 +7,8 @@ import sys
 
 from pyspark.sql import SparkSession
 
-from bars import run
-from bars.recovery import pairing, rebuild, standby
+from bars import run, standby
+from bars.recovery import pairing, rebuild
 from bars.stop import Stop
 from market.settings import Settings
 

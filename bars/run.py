@@ -21,12 +21,12 @@ from pyspark.sql.streaming.query import StreamingQuery
 from bars.amend import Amender, hush, write_amended
 from bars.console import Status, view
 from bars.follow import follow
+from bars.holder import Holder
 from bars.lag import LagGroup
 from bars.late import unread
 from bars.parse import parse, valid
 from bars.recovery import pairing
 from bars.recovery.checkpoint import Offsets, last_committed, offsets_of
-from bars.recovery.holder import Holder
 from bars.recovery.identity import checkpoint_of
 from bars.sink import Tell, WriteError, bars_stream, write_archive, write_bars
 from bars.source import kafka_stream, trades_stream, wait_for_topic

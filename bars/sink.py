@@ -23,8 +23,8 @@ from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from bars.aggregate import closed_bars, gathered, spread, streamed_bars, to_bars
 from bars.append import append
+from bars.locks import commit_lock, held_by_jvm
 from bars.recovery.checkpoint import query_id
-from bars.recovery.locks import commit_lock, held_by_jvm
 from bars.tables import BARS, REJECTED, TRADES, Table
 from bars.unique import conflicts, unique
 from market.settings import Settings

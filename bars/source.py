@@ -12,7 +12,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from pyspark.sql import DataFrame, SparkSession
 
-from bars.recovery.holding import Positions, SourceError, has_topic
+from bars.topic import Positions, SourceError, has_topic
 from market.gap import TOPIC_SUFFIX, Gap, read_gap
 from market.settings import Settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import sys
 import tomllib
@@ -78,6 +79,32 @@ def test_imports_of_ours_follow_the_arrows(package: str) -> None:
         ours = {name for name in imported(file) if top(name) in ALLOWED and top(name) != package}
         wrong = {name for name in ours if not {name, top(name)} & ALLOWED[package]}
         assert wrong == set(), file.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_no_arrow_within_a_package_turns_back(package: str) -> None:
+    """A package's modules, and the folders in it as a whole, have an order in which each knows earlier ones alone."""
+    arrows = {
+        (room(package, name_of(file)), room(package, name))
+        for file in modules(package)
+        for name in imported(file)
+        if top(name) == package
+    }
+    known: dict[str, set[str]] = {}
+    for one, other in arrows:
+        if one != other:
+            known.setdefault(one, set()).add(other)
+    graphlib.TopologicalSorter(known).prepare()  # raises CycleError, which names the circle
+
+
+def name_of(file: Path) -> str:
+    """The full name of a module file of ours."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts)
+
+
+def room(package: str, name: str) -> str:
+    """Of a module's full name, the folder in the package or the module that is in none."""
+    return ".".join(name.split(".")[: package.count(".") + 2])
 
 
 @pytest.mark.parametrize("package", FOREIGN)

@@ -15,10 +15,10 @@ from bars.audit.proof import time_text
 from bars.late import before, unread
 from bars.parse import parse
 from bars.recovery.checkpoint import Batch, last_committed
-from bars.recovery.holding import Positions, Reach, SourceError, reach
 from bars.recovery.identity import checkpoint_of, tied_to
 from bars.source import kafka_table, topic_id
 from bars.tables import REJECTED, TRADES
+from bars.topic import Positions, Reach, SourceError, reach
 from market.bar import WIDTH_MS
 from market.settings import Settings
 from market.trade import CONFLICT, EXCHANGES, SYMBOL, Trade, read_record

@@ -17,10 +17,10 @@ from bars.audit.intervals import KlineProof
 from bars.audit.klines import exchange_of, hold, klines_of, opened
 from bars.audit.reconcile import finished, reconcile
 from bars.audit.standing import read_bars, version_of
-from bars.recovery.holding import SourceError
 from bars.recovery.identity import check_identity
 from bars.session import REFUSED
 from bars.source import gap_records
+from bars.topic import SourceError
 from market.klines import KlineError, symbol_of, told_by, width_of
 from market.settings import Settings
 from market.trade import EARLIEST_MS, EXCHANGES, is_symbol

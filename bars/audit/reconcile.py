@@ -24,9 +24,9 @@ from bars.audit.standing import read_bars, settled, standing, version_of, wrong
 from bars.compare import KEY, VALUES
 from bars.parse import parse
 from bars.recovery.checkpoint import Batch, last_committed
-from bars.recovery.holding import SourceError, held
 from bars.recovery.identity import check_identity, checkpoint_of, tied_to
 from bars.source import gap_records, kafka_table
+from bars.topic import SourceError, holding_of
 from bars.unique import IDENTITY, position, unique
 from market.bar import WIDTH_MS
 from market.settings import Settings
@@ -244,7 +244,7 @@ def _missing(proof: Proof, spark: SparkSession, settings: Settings, found: Evide
     missing = gaps.without(places, trades)
     try:
         records = gap_records(settings, spark)
-        ends = {number: range_.end for number, range_ in held(settings).items()} if found.has_topic else {}
+        ends = {number: range_.end for number, range_ in holding_of(settings).items()} if found.has_topic else {}
     except SourceError as error:
         proof.notes.append(f"the gap records were not read: {error}")
         records, ends = [], {}

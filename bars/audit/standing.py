@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from bars.audit.evidence import AuditError
 from bars.compare import KEY, VALUES, amended, keeps_trades, paired
-from bars.recovery.locks import amend_lock, held_by_jvm
+from bars.locks import amend_lock, held_by_jvm
 from bars.sink import save
 from bars.tables import BARS
 from market.settings import Settings

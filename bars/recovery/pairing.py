@@ -20,11 +20,11 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyspark.sql import SparkSession
 
+from bars import topic
+from bars.holder import Holder
+from bars.locks import held_by_jvm
 from bars.recovery import checkpoint as checkpoints
-from bars.recovery import holding
 from bars.recovery.checkpoint import last_committed, last_planned, query_id
-from bars.recovery.holder import Holder
-from bars.recovery.holding import Holding, SourceError
 from bars.recovery.identity import (
     START_OVER,
     PairingError,
@@ -35,8 +35,8 @@ from bars.recovery.identity import (
     identity_in,
     tie,
 )
-from bars.recovery.locks import held_by_jvm
 from bars.tables import BARS, REJECTED, TRADES, Table
+from bars.topic import Holding, SourceError
 from market.settings import Settings
 from market.trade import CONFLICT
 
@@ -80,7 +80,7 @@ def locked(
         yield
 
 
-def pair(settings: Settings, topic_id: str, *, held: Callable[[Settings], Holding] = holding.held) -> None:
+def pair(settings: Settings, topic_id: str, *, held: Callable[[Settings], Holding] = topic.holding_of) -> None:
     """Ties checkpoint, tables and topic together at the first start, and holds them to it ever after.
 
     `held` is asked what the topic holds. Raises `PairingError` where one of them is not what it was, and

@@ -18,11 +18,11 @@ import pyarrow.compute as compute
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
-from bars.recovery import locks
-from bars.recovery.holding import Holding, SourceError, held, oldest_ms
+from bars import locks
+from bars.locks import LockError, amend_lock, commit_lock, upkeep_lock
 from bars.recovery.identity import IDENTITY, PairingError, checkpoint_of
-from bars.recovery.locks import LockError, amend_lock, commit_lock, upkeep_lock
 from bars.tables import TABLES, TRADES
+from bars.topic import Holding, SourceError, holding_of, oldest_ms
 from market.settings import QUERIES, Settings
 
 PATIENCE_S = 60
@@ -63,7 +63,7 @@ def rebuild(settings: Settings, topic_id: str, say: Callable[[str], None]) -> No
 def cost(settings: Settings, topic_id: str) -> list[str]:
     """What starting over costs, in lines for a person: what is read again, and what only the old archive has."""
     try:
-        holding, oldest = held(settings), oldest_ms(settings)
+        holding, oldest = holding_of(settings), oldest_ms(settings)
     except SourceError as error:
         raise PairingError(str(error)) from error
     records = sum(range_.end - range_.start for range_ in holding.values())

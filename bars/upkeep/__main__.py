@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from deltalake.exceptions import DeltaError
 
+from bars.locks import LockError
 from bars.recovery.checkpoint import CheckpointError
 from bars.recovery.identity import PairingError
-from bars.recovery.locks import LockError
 from bars.upkeep import passes
 from bars.upkeep.deltalog import LogError
 from bars.upkeep.passes import OPTIONS, document_of, text, upkeep

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from deltalake import DeltaTable
 
-from bars.recovery.locks import commit_lock, held
+from bars.locks import commit_lock, held
 
 PATIENCE_S = 60
 """How long a commit of another may take. Longer, and its process is stopped."""

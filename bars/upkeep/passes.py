@@ -16,8 +16,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bars.locks import held, upkeep_lock
 from bars.recovery.identity import check_identity
-from bars.recovery.locks import held, upkeep_lock
 from bars.tables import BARS, REJECTED, TRADES, Table
 from bars.upkeep import deltalog, rewrite
 from bars.upkeep.deltalog import File

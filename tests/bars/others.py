@@ -12,7 +12,7 @@ from market.settings import ROOT
 HOLDER = """
 import sys
 from pathlib import Path
-from bars.recovery.locks import held
+from bars.locks import held
 with held(Path(sys.argv[1]), patience_s=0):
     print("held", flush=True)
     sys.stdin.read()

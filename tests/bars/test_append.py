@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from bars import append as module
 from bars.append import append
 from bars.follow import DeltaFollower
-from bars.recovery.locks import commit_lock, held
+from bars.locks import commit_lock, held
 from bars.tables import BARS, create_tables
 from market import settings
 from tests.bars.scene import schema_of

@@ -16,11 +16,11 @@ from bars.aggregate import COLUMNS, to_bars
 from bars.audit.proof import Proof
 from bars.audit.reconcile import reconcile
 from bars.parse import parse
-from bars.recovery.holding import held
 from bars.recovery.identity import checkpoint_of
 from bars.sink import archive_writer
 from bars.source import kafka_table
 from bars.tables import BARS, REJECTED, TRADES, create_tables
+from bars.topic import holding_of
 from market import settings
 from market.bar import Bar
 from market.gap import Gap, gap_record
@@ -90,7 +90,7 @@ class Scene:
 
     def ends(self) -> dict[int, int]:
         """Of each partition, the offset that its next record will bear."""
-        return {number: range_.end for number, range_ in held(self.settings).items()}
+        return {number: range_.end for number, range_ in holding_of(self.settings).items()}
 
     def write(self, trades: Iterable[Trade], revision: int = 0) -> None:
         """Appends the bars of some trades to the table."""
@@ -105,7 +105,7 @@ class Scene:
     def archive(self) -> None:
         """Writes all that the topic holds to the archive, as its query does."""
         self.finish(0, 0, "archive")
-        starts = {number: range_.start for number, range_ in held(self.settings).items()}
+        starts = {number: range_.start for number, range_ in holding_of(self.settings).items()}
         create_tables(self.settings)
         write = archive_writer(
             TRADES.path(self.settings), REJECTED.path(self.settings), checkpoint_of(self.settings, "archive")

@@ -13,9 +13,9 @@ from pyspark.sql import SparkSession
 from bars.audit.evidence import AuditError, evidence
 from bars.audit.proof import Account
 from bars.audit.reconcile import finished, reconcile
-from bars.recovery.holding import reach
 from bars.recovery.identity import PairingError, checkpoint_of, tie
 from bars.tables import BARS, TRADES
+from bars.topic import reach
 from tests.bars.audit.audited import KEY, SOME, WATERMARK_MS, Scene, audit
 from tests.support import eventually
 

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from bars.audit import reconcile
 from bars.audit.proof import Account, Proof
-from bars.recovery.locks import amend_lock
+from bars.locks import amend_lock
 from bars.tables import BARS
 from bars.unique import unique
 from market.bar import bars_of, current

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from bars.recovery import locks, pairing, standby
-from bars.recovery.holder import Holder, Process
+from bars import locks, standby
+from bars.holder import Holder, Process
+from bars.recovery import pairing
 from bars.recovery.identity import PairingError
-from bars.recovery.standby import StoppedError, Turn
+from bars.standby import StoppedError, Turn
 from bars.stop import Stop
 from market import settings
 from market.settings import ROOT, Settings
@@ -38,7 +39,7 @@ def configured(tmp_path: Path) -> Settings:
 HOLDER = """
 import fcntl, json, os, sys
 from pathlib import Path
-from bars.recovery.holder import seen
+from bars.holder import seen
 path = Path(sys.argv[1])
 path.parent.mkdir(parents=True, exist_ok=True)
 with path.open("a+") as file:

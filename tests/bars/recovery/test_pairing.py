@@ -12,9 +12,9 @@ from deltalake import DeltaTable, write_deltalake
 
 from bars.recovery import pairing
 from bars.recovery.checkpoint import CheckpointError
-from bars.recovery.holding import Holding, Range, SourceError
 from bars.recovery.identity import PairingError, checkpoint_of
 from bars.tables import BARS, REJECTED, TABLES, TRADES, create_tables
+from bars.topic import Holding, Range, SourceError
 from market import settings
 from market.settings import Settings
 from market.trade import CONFLICT, Reason

@@ -10,11 +10,11 @@ import pyarrow
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from bars.locks import amend_lock, commit_lock, upkeep_lock
 from bars.recovery import pairing, rebuild
-from bars.recovery.holding import Holding, Range, SourceError
 from bars.recovery.identity import IDENTITY, PairingError, checkpoint_of
-from bars.recovery.locks import amend_lock, commit_lock, upkeep_lock
 from bars.tables import BARS, TRADES, create_tables
+from bars.topic import Holding, Range, SourceError
 from market import settings
 from market.settings import Settings
 from tests.bars.others import HOLDER, started

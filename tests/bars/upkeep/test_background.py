@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bars.recovery.locks import held
+from bars.locks import held
 from bars.tables import create_tables
 from bars.upkeep.background import Background, command
 from bars.upkeep.passes import FEW

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bars.follow import DeltaFollower
+from bars.locks import LockError, commit_lock, held
 from bars.recovery.identity import PairingError, tie
-from bars.recovery.locks import LockError, commit_lock, held
 from bars.tables import BARS, TRADES, create_tables
 from bars.upkeep import deltalog, rewrite
 from bars.upkeep.deltalog import File, LogError, Made

@@ -28,7 +28,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from bars.recovery.holder import Holder, holder_of, said_by
+from bars.holder import Holder, holder_of, said_by
 
 log = logging.getLogger(__name__)
 

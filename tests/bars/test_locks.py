@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from bars.recovery import locks
-from bars.recovery.locks import LockError, amend_lock, commit_lock, held, held_by_jvm
+from bars import locks
+from bars.locks import LockError, amend_lock, commit_lock, held, held_by_jvm
 from bars.sink import append_revisions, save
 from bars.tables import BARS
 from market.settings import ROOT

@@ -18,14 +18,14 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from bars import locks
 from bars.amend import Amender, speak_again
-from bars.recovery import locks
-from bars.recovery.holder import Holder
-from bars.recovery.holding import Positions, SourceError, held
+from bars.holder import Holder
 from bars.run import end, possible, starts_of
 from bars.source import kafka_stream, wait_for_topic
 from bars.stop import Stop
 from bars.tables import create_tables
+from bars.topic import Positions, SourceError, holding_of
 from market.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def rehearse(spark: SparkSession, settings: Settings, lock: Path, stop: Stop) ->
             max_offsets_per_trigger=PER_BATCH,
         )
         try:
-            holding = held(own)
+            holding = holding_of(own)
         except SourceError as error:
             log.warning("no rehearsal: %s", error)
             return

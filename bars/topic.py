@@ -47,7 +47,7 @@ class Reach:
     """All trades of this time or later that it was ever given, it still holds. None: nobody can say."""
 
 
-def held(settings: Settings) -> Holding:
+def holding_of(settings: Settings) -> Holding:
     """What the topic holds. Raises `SourceError`."""
     with _outsider(settings) as consumer:
         return _held(consumer, _partitions(consumer, settings))
