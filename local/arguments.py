@@ -59,11 +59,20 @@ class Arguments:
 
     @property
     def is_local(self) -> bool:
-        """Whether Spark runs in one process on this machine, as conf/spark-defaults.conf has it."""
+        """Whether Spark runs on this machine alone, as conf/spark-defaults.conf has it."""
+        return self._master.startswith("local")
+
+    @property
+    def is_one_process(self) -> bool:
+        """Whether there are no executors of their own, which would need jars that lie on the driver's class path."""
+        return self._master == "local" or self._master.startswith("local[")
+
+    @property
+    def _master(self) -> str:
         masters = [option[1] for option in self.options if option[0] in ("--master", "--remote")]
         properties = [option[1] for option in self.options if option[0] in ("--conf", "-c")]
         masters = masters or [text.partition("=")[2] for text in properties if text.startswith("spark.master=")]
-        return not masters or masters[-1].startswith("local")
+        return masters[-1] if masters else "local"
 
     def flat(self, *, but: Collection[str] = ()) -> list[str]:
         """spark-submit's options as it wants them, without some."""

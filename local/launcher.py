@@ -31,14 +31,14 @@ _VARIES = ("SPARK_LOCAL_DIRS",)
 
 
 def command(
-    options: Sequence[str], words: Sequence[str], environment: Mapping[str, str], *, java: Path, is_local: bool
+    options: Sequence[str], words: Sequence[str], environment: Mapping[str, str], *, java: Path, is_one_process: bool
 ) -> list[str]:
     """What to run for `spark-submit <options> <words>`; `words` are the script and what belongs to the job."""
     spark = Path(environment["SPARK_HOME"])
     if (Path(environment["SPARK_CONF_DIR"]) / "spark-env.sh").exists():
         return [str(spark / "bin" / "spark-submit"), *options, *words]  # a shell has to read it
     prefix = _asked(options, environment, java, spark)
-    if is_local:
+    if is_one_process:
         prefix = _with_archive(prefix, environment, java)
     return [*prefix, *words]
 

@@ -128,7 +128,7 @@ class Submission:
         spark_home, java, given = _spark_home(), find_java(), self._arguments
         jars = [str(jar) for jar in sorted((ROOT / "jars" / "spark").glob("*.jar"))]
         options = ["--conf", f"spark.sql.shuffle.partitions={self._settings.state_partitions}"]
-        if given.is_local and not given.has_properties_file:  # which may name a class path of its own
+        if given.is_one_process and not given.has_properties_file:  # which may name a class path of its own
             # On the class path they need not be copied at each start, and come from the class-data archive.
             options += ["--driver-class-path", os.pathsep.join([*jars, *given.driver_class_path])]
             options += given.flat(but=["--driver-class-path"])
@@ -152,7 +152,9 @@ class Submission:
         if sys.stdout.isatty():
             environment["BARS_TERMINAL"] = str(shutil.get_terminal_size().columns)
         words = [given.script, *given.job]
-        return launcher.command(options, words, environment, java=java, is_local=given.is_local), environment
+        return launcher.command(
+            options, words, environment, java=java, is_one_process=given.is_one_process
+        ), environment
 
     def _watch(self, job: subprocess.Popen[bytes], launch: stack.Launch | None, pid_file: Path) -> int:
         """Until the job has ended; a signal asks the driver to end, and later ends it."""

@@ -34,19 +34,21 @@ def test_a_value_may_follow_an_equals_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "local"),
+    ("line", "is_local", "is_one_process"),
     [
-        ("job.py", True),
-        ("--master local[2] job.py", True),
-        ("--master spark://host:7077 job.py", False),
-        ("--conf spark.master=spark://host:7077 job.py", False),
-        ("--conf spark.master=spark://host:7077 --master local job.py", True),
-        ("job.py --master spark://host:7077", True),
+        ("job.py", True, True),
+        ("--master local[2] job.py", True, True),
+        ("--master local-cluster[2,1,1024] job.py", True, False),
+        ("--master spark://host:7077 job.py", False, False),
+        ("--conf spark.master=spark://host:7077 job.py", False, False),
+        ("--conf spark.master=spark://host:7077 --master local job.py", True, True),
+        ("job.py --master spark://host:7077", True, True),
     ],
 )
-def test_it_knows_whether_spark_stays_on_this_machine(line: str, local: bool) -> None:
+def test_it_knows_where_spark_runs(line: str, is_local: bool, is_one_process: bool) -> None:
     """The last --master counts, before spark.master; the job's arguments do not."""
-    assert split(line.split()).is_local is local
+    given = split(line.split())
+    assert (given.is_local, given.is_one_process) == (is_local, is_one_process)
 
 
 @pytest.mark.parametrize(

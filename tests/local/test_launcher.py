@@ -50,14 +50,14 @@ def test_the_command_is_that_of_spark_submit(
     script = [str(_spark_home() / "bin/spark-submit"), *options, *words]
     told = json.loads(subprocess.run(script, env=known, capture_output=True, text=True, check=True).stdout)
     for _ in range(2):
-        command = launcher.command(options, words, known, java=tmp_path, is_local=False)
+        command = launcher.command(options, words, known, java=tmp_path, is_one_process=False)
         assert command == [str(java), *told]
 
 
 def test_what_the_launcher_refuses_is_left_to_spark_submit() -> None:
     """Options that it does not understand are given to the script, which says what is wrong."""
     java = find_java()
-    command = launcher.command(["--no-such-option"], ["job.py"], environment(java), java=java, is_local=True)
+    command = launcher.command(["--no-such-option"], ["job.py"], environment(java), java=java, is_one_process=True)
     assert command == [str(_spark_home() / "bin/spark-submit"), "--no-such-option", "job.py"]
 
 
@@ -67,8 +67,8 @@ def test_an_archive_wants_a_class_path_of_files(tmp_path: Path, monkeypatch: pyt
     made.touch()
     monkeypatch.setattr(Layout, "class_archive", lambda _layout, _java: made)
     known = environment(java)
-    making = launcher.command([], ["job.py"], known | {launcher.ARCHIVE_TO: "/b.jsa"}, java=java, is_local=True)
-    using = launcher.command([], ["job.py"], known, java=java, is_local=True)
+    making = launcher.command([], ["job.py"], known | {launcher.ARCHIVE_TO: "/b.jsa"}, java=java, is_one_process=True)
+    using = launcher.command([], ["job.py"], known, java=java, is_one_process=True)
     assert "-XX:ArchiveClassesAtExit=/b.jsa" in making
     assert f"-XX:SharedArchiveFile={made}" in using
     files, path = (command[command.index("-cp") + 1].split(os.pathsep) for command in (making, using))
