@@ -122,7 +122,7 @@ def is_free(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True
     except (BlockingIOError, PermissionError):
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 from pyspark.sql import SparkSession
 
@@ -21,9 +22,8 @@ def ohlcv(spark: SparkSession, settings: Settings, stop: Stop, options: argparse
             rebuild.rebuild(settings, topic_id, _say)
 
     lock = pairing.lock_of(settings)
-    if options.standby:
-        standby.rehearse(spark, settings, lock, stop)
-    turn = standby.Turn(lock, stop, _say, standby=options.standby, take_over=options.take_over)
+    rehearse = partial(standby.rehearse, spark, settings, lock, stop)
+    turn = standby.Turn(lock, stop, _say, rehearse, standby=options.standby, take_over=options.take_over)
     try:
         return run.run(spark, settings, stop, available_now=options.available_now, waiting=turn, before=before)
     except standby.StoppedError:

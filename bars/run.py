@@ -211,9 +211,9 @@ def _watch(
         screen.close()
 
 
-def end(spark: SparkSession, queries: list[StreamingQuery]) -> None:
+def end(spark: SparkSession, queries: list[StreamingQuery], *, patience_s: float = STOP_PATIENCE_S) -> None:
     """Stops the queries between two batches if they come to one soon."""
-    deadline = time.monotonic() + STOP_PATIENCE_S
+    deadline = time.monotonic() + patience_s
     for query in queries:
         while query.isActive and query.status["isTriggerActive"]:
             if time.monotonic() > deadline:

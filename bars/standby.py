@@ -21,7 +21,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from bars import locks
 from bars.amend import Amender, speak_again
 from bars.holder import Holder
-from bars.run import end, possible, starts_of
+from bars.run import STOP_PATIENCE_S, end, possible, starts_of
 from bars.source import kafka_stream, wait_for_topic
 from bars.stop import Stop
 from bars.tables import create_tables
@@ -48,17 +48,18 @@ class StoppedError(Exception):
     """The program was asked to stop while it was waiting for its turn."""
 
 
-def rehearse(spark: SparkSession, settings: Settings, lock: Path, stop: Stop) -> None:
+def rehearse(spark: SparkSession, settings: Settings, lock: Path, stop: Stop) -> bool:
     """Runs the configured queries on the end of the topic, into a folder that is removed at the end.
 
-    Ends, or does not begin, where nobody holds the lock: then it is this one's turn, warm or not.
+    Ends, or does not begin, where nobody holds the lock: then it is this one's turn, warm or not. Returns whether it
+    came to an end of its own.
     """
 
     def is_over() -> bool:
         return stop.asked() or locks.is_free(lock)
 
     if wait_for_topic(settings, is_over) is None:
-        return
+        return False
     scratch = os.environ.get("SPARK_LOCAL_DIRS") or None
     with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=scratch, ignore_cleanup_errors=True) as name:
         own = replace(
@@ -72,11 +73,12 @@ def rehearse(spark: SparkSession, settings: Settings, lock: Path, stop: Stop) ->
             holding = holding_of(own)
         except SourceError as error:
             log.warning("no rehearsal: %s", error)
-            return
+            return True
         each = RECORDS // max(len(holding), 1)
         since = {partition: max(range_.start, range_.end - each) for partition, range_ in holding.items()}
         create_tables(own)
         _run(spark, own, since, is_over)
+    return not is_over()
 
 
 def _run(spark: SparkSession, settings: Settings, since: Positions, is_over: Callable[[], bool]) -> None:
@@ -106,16 +108,29 @@ def _run(spark: SparkSession, settings: Settings, since: Positions, is_over: Cal
                 return
     finally:
         over = True
-        end(spark, queries)
+        end(spark, queries, patience_s=0 if is_over() else STOP_PATIENCE_S)
         speak_again(spark)
 
 
 class Turn:
-    """What one does who finds another run holding the checkpoint. Called with which, again and again."""
+    """What one does who finds another run holding the checkpoint. Called with which, again and again.
 
-    def __init__(self, lock: Path, stop: Stop, say: Callable[[str], object], *, standby: bool, take_over: bool) -> None:
-        self._lock, self._stop, self._say = lock, stop, say
+    One who stands by rehearses first, and once more where it lost the race for the lock before it was warm.
+    """
+
+    def __init__(
+        self,
+        lock: Path,
+        stop: Stop,
+        say: Callable[[str], object],
+        rehearse: Callable[[], bool],
+        *,
+        standby: bool,
+        take_over: bool,
+    ) -> None:
+        self._lock, self._stop, self._say, self._rehearse = lock, stop, say, rehearse
         self._standby, self._may_end = standby, take_over
+        self._is_warm = not standby
         self._said = ""
         self._looked = 0.0
 
@@ -123,6 +138,9 @@ class Turn:
         """Whether to go on waiting, however long it takes. Raises `StoppedError`."""
         if self._stop.asked():
             raise StoppedError
+        if not self._is_warm:
+            self._is_warm = self._rehearse()
+            return True  # who holds it may be another by now
         if self._may_end and holder.pids:
             self._may_end = False  # the one that was found; none that comes after it
             self._say(f"--take-over: ending the run that holds the checkpoint {self._lock.parent} ({holder})")

@@ -38,8 +38,9 @@ def _some_text(value: str) -> str:
 
 
 def _addresses(value: str) -> str:
-    for name in filter(None, value.split(",")):
-        match = re.fullmatch(r"([^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", name.strip())
+    # Brokers name themselves with a scheme, such as PLAINTEXT://, and clients take that.
+    for name in value.split(",") if value else ():
+        match = re.fullmatch(r"(?:[A-Z_]+://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", name.strip())
         if not match or not 1 <= int(match[2]) <= 65535:
             raise ValueError("host:port, several by comma")
     return value

@@ -29,7 +29,9 @@ class Scene:
             "KAFKA_TOPIC": topic,
             "OUTPUT_DIR": self.settings.output_dir,
             "CHECKPOINT_DIR": self.settings.checkpoint_dir,
+            "BARS_RUN_DIR": str(folder / "run"),
         }
+        self._scratch = folder / "run" / "spark"
         self._groups = 0
 
     def bars_of_more_trades_come(self) -> None:
@@ -39,21 +41,28 @@ class Scene:
         self.trades.send_trades(some(100, first_id=1_000 * number, start_ms=START_MS + 100_000 * number))
         eventually(lambda: len(bars_at(self.table)) == 10 * self._groups, within_s=PATIENCE_S)
 
+    def rehearses(self) -> None:
+        """Returns when one who stands by is in the middle of its rehearsal."""
+        batches = "*/rehearsal-*/checkpoints/ohlcv/bars/commits/[0-9]*"
+        eventually(lambda: any(self._scratch.glob(batches)), within_s=PATIENCE_S)
+
     def stands_by(self, standby: Job, holder: Job) -> None:
         """Returns when one run stands by for another."""
         eventually(lambda: f"(process {holder.jvm()} {holder.driver()})" in standby.log(), within_s=PATIENCE_S)
 
 
 @pytest.mark.long
-def test_a_standby_takes_over_when_the_jvm_is_killed(kafka: str, topic: str, tmp_path: Path) -> None:
-    """It says for whom it stands by, writes nothing meanwhile, and goes on where the killed one was cut off."""
+@pytest.mark.parametrize("is_warm", [True, False])
+def test_a_standby_takes_over_when_the_jvm_is_killed(kafka: str, topic: str, tmp_path: Path, is_warm: bool) -> None:
+    """It writes nothing while it waits, and goes on where the killed one was cut off, be it in its rehearsal still."""
     scene = Scene(kafka, topic, tmp_path)
     with submitted(JOB, scene.environment, tmp_path / "first.log") as first:
         scene.bars_of_more_trades_come()
         with submitted([*JOB, "--standby"], scene.environment, tmp_path / "second.log") as second:
-            scene.stands_by(second, first)
+            scene.stands_by(second, first) if is_warm else scene.rehearses()
             first.kill_jvm()
             scene.bars_of_more_trades_come()
+            assert ("standing by" in second.log()) is is_warm
             assert second.end() == 0, second.log()
     assert bars_at(scene.table) == scene.trades.expected()
 

@@ -72,6 +72,7 @@ def test_durations_have_a_number_and_a_unit(text: str, milliseconds: int) -> Non
         ("QUERIES", "bars,prices", "one or more of bars, archive, amend, separated by commas"),
         ("SOURCE", "kraken", "one or more of simulator, binance, coinbase, coinbase-advanced, separated by commas"),
         ("KAFKA_BOOTSTRAP", "broker", "host:port, several by comma"),
+        ("KAFKA_BOOTSTRAP", ",", "host:port, several by comma"),
         ("KAFKA_BOOTSTRAP", "one:9092,other:abc", "host:port, several by comma"),
         ("KAFKA_BOOTSTRAP", "one:9092,other:70000", "host:port, several by comma"),
         (
@@ -91,6 +92,12 @@ def test_a_wrong_value_is_told_with_name_value_and_what_is_allowed(name: str, va
     with pytest.raises(SettingsError) as error:
         settings(**{name: value})
     assert str(error.value) == f"{name}={value} (from the environment) is not allowed: it must be {allowed}"
+
+
+@pytest.mark.parametrize("value", ["", "one:9092", "one:9092, [::1]:9093", "PLAINTEXT://one.example:9092"])
+def test_addresses_of_brokers_as_clients_take_them(value: str) -> None:
+    """None, several, of IPv6, and as a broker names itself."""
+    assert settings(KAFKA_BOOTSTRAP=value).kafka_bootstrap == value
 
 
 def test_the_message_says_which_layer_the_wrong_value_came_from(tmp_path: Path) -> None:

@@ -68,9 +68,6 @@ def test_another_topic_of_the_same_name_is_no_evidence(scene: Scene) -> None:
 
 def test_a_checkpoint_of_another_table_is_no_evidence(scene: Scene, tmp_path: Path) -> None:
     """What one bars query has read says nothing of another one's table: nothing is judged, and nothing amended."""
-    scene.publish(*SOME)
-    scene.write(SOME[:10])
-    scene.finish(WATERMARK_MS)
     tie(scene.settings, {"id": "one"})
     other = replace(scene.settings, checkpoint_dir=str(tmp_path / "others"))
     tie(replace(other, output_dir=str(tmp_path / "other data")), {"id": "other"})
@@ -82,6 +79,7 @@ def test_a_checkpoint_of_another_table_is_no_evidence(scene: Scene, tmp_path: Pa
     )
 
 
+@pytest.mark.long
 def test_the_topic_is_read_from_where_it_still_holds_every_trade(scene: Scene) -> None:
     """A topic that has lost its head is evidence from the first second of which all trades are there, no earlier."""
     scene.publish(*SOME)

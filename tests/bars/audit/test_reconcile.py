@@ -78,6 +78,7 @@ def test_the_proof_of_a_table_that_is_right(scene: Scene) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_trade_that_is_lost_on_the_way_to_a_bar_is_unaccounted(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is consumed and what is a copy are counted apart from the bars: so a wrong audit does not add up."""
     scene.publish(*SOME, SOME[3])

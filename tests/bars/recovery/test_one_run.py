@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -109,14 +109,24 @@ def test_a_rehearsal_ends_when_the_run_it_is_for_ends(
     lock, stop, over = pairing.lock_of(configured), Stop(), threading.Event()
 
     def rehearse() -> None:
-        standby.rehearse(spark, configured, lock, stop)
+        assert not standby.rehearse(spark, configured, lock, stop)
         over.set()
 
     threading.Thread(target=rehearse).start()
     assert not over.wait(1.5)
     holder.kill()
     assert over.wait(60)
-    standby.rehearse(spark, configured, lock, stop)  # does not begin where nobody is there to wait for
+    assert not standby.rehearse(spark, configured, lock, stop)  # nobody is there to wait for
+
+
+def test_one_who_is_not_warm_yet_rehearses_again(configured: Settings) -> None:
+    """Who lost the race for the lock in the middle of a rehearsal begins another, and says it stands by when warm."""
+    said, came_to_its_end = list[str](), iter([False, True])
+    waiting = turn(configured, Stop(), said, lambda: next(came_to_its_end), standby=True)
+    for expected in (0, 0, 1):
+        assert waiting(Holder())
+        assert len(said) == expected
+    assert said[0].startswith("standing by: ")
 
 
 def test_a_stopped_run_holds_the_checkpoint(
@@ -166,9 +176,17 @@ def test_a_lock_moved_aside_locks_nothing(
     waiting.join()
 
 
-def turn(configured: Settings, stop: Stop, said: list[str], *, standby: bool = False, take_over: bool = False) -> Turn:
+def turn(
+    configured: Settings,
+    stop: Stop,
+    said: list[str],
+    rehearse: Callable[[], bool] = lambda: True,
+    *,
+    standby: bool = False,
+    take_over: bool = False,
+) -> Turn:
     """What one does who waits."""
-    return Turn(pairing.lock_of(configured), stop, said.append, standby=standby, take_over=take_over)
+    return Turn(pairing.lock_of(configured), stop, said.append, rehearse, standby=standby, take_over=take_over)
 
 
 def test_standing_by(configured: Settings, spark: SparkSession, holder: subprocess.Popen[str]) -> None:

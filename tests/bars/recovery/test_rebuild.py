@@ -56,7 +56,7 @@ def ran(configured: Settings) -> Settings:
 
 def holds(patch: pytest.MonkeyPatch, holding: Holding, oldest_ms: int | None = OLDEST_MS) -> None:
     """Lets the topic hold this."""
-    patch.setattr(rebuild, "held", lambda _settings: holding)
+    patch.setattr(rebuild, "holding_of", lambda _settings: holding)
     patch.setattr(rebuild, "oldest_ms", lambda _settings: oldest_ms)
 
 
@@ -165,7 +165,7 @@ def test_kafka_that_does_not_answer(ran: Settings, monkeypatch: pytest.MonkeyPat
     def held(_settings: Settings) -> Holding:
         raise SourceError("no Kafka at broker:9092 (KAFKA_BOOTSTRAP): KafkaTimeoutError")
 
-    monkeypatch.setattr(rebuild, "held", held)
+    monkeypatch.setattr(rebuild, "holding_of", held)
     with pytest.raises(PairingError) as caught:
         rebuild.rebuild(ran, "topic-1", print)
     assert str(caught.value) == "no Kafka at broker:9092 (KAFKA_BOOTSTRAP): KafkaTimeoutError"
