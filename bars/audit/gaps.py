@@ -50,7 +50,7 @@ class Missing(NamedTuple):
         return self.status not in (None, "filled")
 
 
-def suspects(bars: DataFrame) -> tuple[list[Ids], bool]:
+def broken(bars: DataFrame) -> tuple[list[Ids], bool]:
     """Where the evidence of these current bars leaves ids out, inside of a bar or between two; and whether there are
     more such places than the `LOOKED_AT` that these ids are of."""
     of_symbol = Window.partitionBy("exchange", "symbol").orderBy("timestamp")

@@ -104,6 +104,8 @@ class Proof:
         """The last line."""
         if self.is_empty:
             return "NOTHING WAS JUDGED: no element and no bar is of that time"
+        if self.equals and not self.total.bars:
+            return "no bar to judge yet: every element is rejected, or of a second that is still open"
         amended = f"{self.total.amended_now:,} bars amended: " if self.total.amended_now else ""
         ids = "; IDS ARE MISSING THAT NO GAP RECORD EXPLAINS" if self.unexplained or self.places_left_out else ""
         return (f"{amended}the table equals the trades" if self.equals else "THE TABLE DOES NOT EQUAL THE TRADES") + ids

@@ -8,6 +8,7 @@ version can hold, be it by an amendment of a moment ago, is among those that the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,7 @@ from bars.audit import gaps
 from bars.audit.evidence import AuditError, Evidence, evidence
 from bars.audit.proof import Account, Proof, time_text
 from bars.audit.sample import sampled
-from bars.audit.standing import read_bars, settled, standing, version_of, wrong
+from bars.audit.standing import Scope, put_right, read_bars, standing, version_of, wrong
 from bars.compare import KEY, VALUES
 from bars.parse import parse
 from bars.recovery.checkpoint import Batch, last_committed
@@ -58,7 +59,8 @@ def reconcile(
             "Look at them with --check; to put them right, write them anew"
         )
     check_identity(settings)
-    settings = _as_read(settings)
+    identity = tied_to(settings)
+    settings = _as_read(settings, identity)
     batch = finished(settings)
     version = version_of(settings)
     found = evidence(spark, settings, finished(settings), from_ms)
@@ -73,7 +75,8 @@ def reconcile(
     expected = told.filter(judged)
     table = standing(read_bars(spark, settings, version).filter(judged)).cache()
     different = wrong(table, expected).cache()
-    outcome = settled(spark, settings, different, judged, version, check, found.is_topic, patience_s).cache()
+    scope = Scope(judged, version, identity, check, found.is_topic, patience_s)
+    outcome = put_right(spark, settings, different, scope).cache()
     _consumed(proof, found.elements, told, batch.watermark_ms)
     _compared(proof, table, outcome)
     _missing(proof, spark, settings, found, expected)
@@ -83,9 +86,9 @@ def reconcile(
     return proof
 
 
-def _as_read(settings: Settings) -> Settings:
+def _as_read(settings: Settings, identity: Mapping[str, str]) -> Settings:
     """The settings with what decided which trades are valid when the tables were written."""
-    told = tied_to(settings).get("future_tolerance")
+    told = identity.get("future_tolerance")
     return replace(settings, future_tolerance=int(told.removesuffix("ms"))) if told else settings
 
 
@@ -237,7 +240,7 @@ def _name(row: Any) -> str:
 
 
 def _missing(proof: Proof, spark: SparkSession, settings: Settings, found: Evidence, expected: DataFrame) -> None:
-    places, proof.places_left_out = gaps.suspects(expected)
+    places, proof.places_left_out = gaps.broken(expected)
     if not places:
         return
     trades, rejected = gaps.borne(found.elements, places)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
@@ -12,6 +14,7 @@ from pyspark.sql import functions as F
 from bars.audit.evidence import AuditError
 from bars.compare import KEY, VALUES, amended, keeps_trades, paired
 from bars.locks import amend_lock, held_by_jvm
+from bars.recovery.identity import tied_to
 from bars.sink import save
 from bars.tables import BARS
 from market.settings import Settings
@@ -57,24 +60,34 @@ def wrong(table: DataFrame, expected: DataFrame) -> DataFrame:
     return pairs.filter(~F.col("there").eqNullSafe(F.col("told")) | F.col("copies").isNotNull())
 
 
-def settled(
-    spark: SparkSession,
-    settings: Settings,
-    different: DataFrame,
-    judged: Column,
-    version: int | None,
-    check: bool,
-    may_shrink: bool,
-    patience_s: float,
-) -> DataFrame:
+@dataclass(frozen=True)
+class Scope:
+    """What is judged, and what may be done where it differs."""
+
+    judged: Column
+    """Which bars are."""
+    version: int | None
+    """At which version of the table."""
+    identity: Mapping[str, str]
+    """What the checkpoint was tied to when this version was looked up."""
+    check: bool
+    """Whether nothing is to be amended."""
+    may_shrink: bool
+    """Whether an amendment may take trades away, for what it is made from holds them all."""
+    patience_s: float
+    """How long a job that runs is given to amend, with `check`."""
+
+
+def put_right(spark: SparkSession, settings: Settings, different: DataFrame, scope: Scope) -> DataFrame:
     """The bars that differed, with how they stand now (`now`, `now_revision`), and whether that is right (`is_right`).
 
-    Amends them, unless `check`; else waits a while for somebody else to do so.
+    Amends them, unless `scope.check`; else waits a while for somebody else to do so. Raises `AuditError` where the job
+    was started over meanwhile: what was judged has been moved aside then.
     """
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + scope.patience_s
 
     def outcome(version: int | None) -> DataFrame:
-        now = standing(read_bars(spark, settings, version).filter(judged).join(different, list(KEY), "left_semi"))
+        now = standing(read_bars(spark, settings, version).filter(scope.judged).join(different, list(KEY), "left_semi"))
         stands = now.select(
             *KEY,
             F.struct(*VALUES).alias("now"),
@@ -85,13 +98,18 @@ def settled(
         return different.join(stands, list(KEY), "left").withColumn("is_right", right)
 
     if different.isEmpty():
-        return outcome(version)
-    if not check:
+        return outcome(scope.version)
+    if not scope.check:
         with held_by_jvm(spark, amend_lock(BARS.path(settings))):
+            if tied_to(settings) != scope.identity:
+                raise AuditError(
+                    f"the tables {settings.tables} were started over (--rebuild) while this looked at the old ones: "
+                    "nothing is amended. Run it again"
+                )
             newest = version_of(settings)
             assert newest is not None
             unchanged = F.col("now_revision").eqNullSafe(F.col("revision"))
-            backed = F.lit(True) if may_shrink else keeps_trades()
+            backed = F.lit(True) if scope.may_shrink else keeps_trades()
             rows = amended(outcome(newest).filter(~F.col("is_right") & unchanged & backed)).cache()
             if rows.count():  # all of them are computed here, so that the write reads no table
                 # By Spark's tasks: where a table was put back from long ago, they are more than the driver can hold.
@@ -100,7 +118,7 @@ def settled(
         return outcome(version_of(settings))
     while settings.bar_format == "delta":
         newest = version_of(settings)
-        if newest != version and outcome(newest).filter("NOT is_right").isEmpty():
+        if newest != scope.version and outcome(newest).filter("NOT is_right").isEmpty():
             return outcome(newest)
         if time.monotonic() > deadline:
             return outcome(newest)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
 from bars.audit import gaps as gaps_module
-from bars.audit.gaps import Ids, Missing, explained, merged, suspects, without
+from bars.audit.gaps import Ids, Missing, broken, explained, merged, without
 from market.gap import Gap
 
 SYMBOLS = ("BTCUSDT", "ETHUSD")
@@ -38,9 +38,9 @@ def test_places_that_are_not_looked_at_are_told_of(spark: SparkSession, monkeypa
         "'binance' AS exchange", "'BTCUSDT' AS symbol", f"{time} AS timestamp", "1L AS missing_trades",
         "10 * id AS first_trade_id", "10 * id + 9 AS last_trade_id",
     )  # fmt: skip
-    places, are_more = suspects(holes)
+    places, are_more = broken(holes)
     assert (sum(place.number for place in places), are_more) == (30, True)
-    assert suspects(holes.filter("first_trade_id < 30")) == ([Ids("binance", "BTCUSDT", 0, 29)], False)
+    assert broken(holes.filter("first_trade_id < 30")) == ([Ids("binance", "BTCUSDT", 0, 29)], False)
 
 
 def single(ids: Ids) -> set[tuple[str, int]]:

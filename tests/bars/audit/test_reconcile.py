@@ -7,11 +7,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
-from bars.audit import reconcile
+from bars.audit import reconcile, standing
+from bars.audit.evidence import AuditError
 from bars.audit.proof import Account, Proof
 from bars.locks import amend_lock
+from bars.recovery.identity import tie
 from bars.tables import BARS
 from bars.unique import unique
 from market.bar import bars_of, current
@@ -121,6 +123,27 @@ def test_check_reports_and_the_audit_amends(scene: Scene) -> None:
     again = audit(scene, check=False)
     assert again.accounts[KEY] == Account(consumed=16, in_bars=16, bars=8, equal=8, amended_before=2)
     assert scene.rows() == after
+
+
+@pytest.mark.long
+def test_a_table_that_took_the_place_of_the_judged_one_is_left_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Starting over moves the judged table aside while the audit computes: the new one has bars of its own."""
+    scene.publish(*SOME)
+    scene.write(SOME[1:])
+    scene.finish(WATERMARK_MS)
+    tie(scene.settings, {"id": "the first"})
+    rows = scene.rows()
+
+    def begun_anew(*frames: DataFrame) -> DataFrame:
+        tie(scene.settings, {"id": "the second"})
+        return standing.wrong(*frames)
+
+    monkeypatch.setattr(reconcile, "wrong", begun_anew)
+    with pytest.raises(AuditError, match="were started over"):
+        audit(scene, check=False)
+    assert scene.rows() == rows
 
 
 @pytest.mark.long
