@@ -1,8 +1,9 @@
 """Kafka records to elements: `market.trade.read_record`, said in Spark's built-in functions.
 
-Everything is read as text first, because text is exact: Spark's `from_json` reprints a JSON number that it reads into
-a string by way of a double, and rounds one that it reads into a decimal. So bare numbers are quoted before parsing,
-held to a pattern, and cast only then, which no input can make throw.
+Trades as we write them are read by a pattern (`bars/plain.py`). Everything else is read as text first, because text is
+exact: Spark's `from_json` reprints a JSON number that it reads into a string by way of a double, and rounds one that it
+reads into a decimal. So bare numbers are quoted before parsing, held to a pattern, and cast only then, which no input
+can make throw.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from bars import plain
 from market.trade import (
     EARLIEST_MS,
     EXCHANGES,
@@ -68,22 +70,22 @@ def rejected(elements: DataFrame) -> DataFrame:
 
 
 def _elements(records: DataFrame) -> DataFrame:
-    """One row per element, its fields as text. A record that is no element at all is one row with its reason."""
-    text = F.expr(r"trim(LEADING ' \t\r\n' FROM CAST(value AS STRING))")
-    quoted = F.when(_may_hold_bare_numbers(text), F.regexp_replace(text, _BARE_NUMBER, '$1"$2"')).otherwise(text)
-    # from_json stops reading after the first value, and a second one behind it would vanish. So the text is wrapped in
-    # an array, which must then hold one value.
-    wrapped = F.when(text.startswith("{"), F.concat(F.lit('{"one":['), quoted, F.lit("]}"))).when(
-        text.startswith("["), F.concat(F.lit('{"many":['), quoted, F.lit("]}"))
+    """One row per element: the text of a plain trade, or the fields of another element as text. A record that is no
+    element at all is one row with its reason."""
+    text = F.col("value").cast("string")
+    read = (
+        records.withColumn("is_trade", plain.is_trade(text))
+        .withColumn("trades", F.when(~F.col("is_trade"), plain.trades_in(text)))
+        .withColumn("others", F.when(~F.col("is_trade") & F.col("trades").isNull(), _parsed(text)))
     )
-    # Where a value is damaged, from_json reads on behind it, and what it makes of the rest may look like a trade.
-    schema = f"one array<struct<{_ELEMENT}>>, many array<array<struct<{_ELEMENT}>>>, damage string"
-    parsed = F.from_json(wrapped, schema, {"columnNameOfCorruptRecord": "damage", "allowSingleQuotes": "false"})
-    one, many, whole = F.col("parsed.one"), F.col("parsed.many"), F.col("parsed.damage").isNull()
-    elements = F.when(whole & (F.size(one) == 1), one).when(whole & (F.size(many) == 1), many[0])
+    nothing = F.lit(None)
+    elements = (
+        F.when(F.col("is_trade"), F.array(_element(text, nothing)))
+        .when(F.col("trades").isNotNull(), F.transform("trades", lambda trade: _element(trade, nothing)))
+        .otherwise(F.transform("others", lambda other: _element(nothing, other)))
+    )
     return (
-        records.withColumn("parsed", parsed)
-        .select(
+        read.select(
             "topic",
             "partition",
             "offset",
@@ -99,8 +101,28 @@ def _elements(records: DataFrame) -> DataFrame:
             .alias("record_reason"),
             F.posexplode_outer("elements").alias("index", "element"),
         )
-        .select("topic", "partition", "offset", "index", "kafka_time", "raw", "record_reason", "element")
+        .select("topic", "partition", "offset", "index", "kafka_time", "raw", "record_reason", "element.*")
     )
+
+
+def _element(trade: Column, other: Column) -> Column:
+    return F.struct(trade.cast("string").alias("trade"), other.cast(f"struct<{_ELEMENT}>").alias("other"))
+
+
+def _parsed(text: Column) -> Column:
+    """The elements of a record by way of JSON; null where it is none."""
+    text = F.ltrim(text, F.lit(" \t\r\n"))
+    quoted = F.when(_may_hold_bare_numbers(text), F.regexp_replace(text, _BARE_NUMBER, '$1"$2"')).otherwise(text)
+    # from_json stops reading after the first value, and a second one behind it would vanish. So the text is wrapped in
+    # an array, which must then hold one value.
+    wrapped = F.when(text.startswith("{"), F.concat(F.lit('{"one":['), quoted, F.lit("]}"))).when(
+        text.startswith("["), F.concat(F.lit('{"many":['), quoted, F.lit("]}"))
+    )
+    # Where a value is damaged, from_json reads on behind it, and what it makes of the rest may look like a trade.
+    schema = f"one array<struct<{_ELEMENT}>>, many array<array<struct<{_ELEMENT}>>>, damage string"
+    parsed = F.from_json(wrapped, schema, {"columnNameOfCorruptRecord": "damage", "allowSingleQuotes": "false"})
+    one, many, whole = parsed["one"], parsed["many"], parsed["damage"].isNull()
+    return F.when(whole & (F.size(one) == 1), one).when(whole & (F.size(many) == 1), many[0])
 
 
 def _may_hold_bare_numbers(text: Column) -> Column:
@@ -111,27 +133,38 @@ def _may_hold_bare_numbers(text: Column) -> Column:
 
 def _read(elements: DataFrame) -> DataFrame:
     """The fields with their types; null where the text is not of the type's form."""
-    field = F.col("element").getField
-    return elements.select(
-        "topic",
-        "partition",
-        "offset",
-        "index",
-        "kafka_time",
-        "raw",
-        F.coalesce(F.col("record_reason"), F.when(F.col("element").isNull(), Reason.MALFORMED)).alias("record_reason"),
-        field("exchange").alias("exchange"),
-        field("symbol").alias("symbol"),
-        _numeral_text(field("price")).alias("price_text"),
-        _numeral_text(field("quantity")).alias("quantity_text"),
-        _integer(F.coalesce(field("heartbeat"), field("timestamp"))).alias("time_ms"),
-        _integer(field("trade_id")).alias("trade_id"),
-        field("is_buyer_maker").alias("side"),
-        field("heartbeat").isNotNull().alias("is_heartbeat"),
-    ).select(
-        "*",
-        F.col("price_text").try_cast("decimal(38,27)").alias("price_number"),
-        F.col("quantity_text").try_cast("decimal(38,27)").alias("quantity_number"),
+    field, parts = F.col("other").getField, F.col("parts")
+    return (
+        elements.withColumn("parts", plain.parts_of(F.col("trade")))
+        .select(
+            "topic",
+            "partition",
+            "offset",
+            "index",
+            "kafka_time",
+            "raw",
+            F.col("trade").isNotNull().alias("is_plain"),
+            F.coalesce(
+                F.col("record_reason"), F.when(F.col("trade").isNull() & F.col("other").isNull(), Reason.MALFORMED)
+            ).alias("record_reason"),
+            F.coalesce(plain.exchange(parts), field("exchange")).alias("exchange"),
+            F.coalesce(plain.symbol(parts), field("symbol")).alias("symbol"),
+            plain.price(parts).alias("plain_price"),
+            plain.quantity(parts).alias("plain_quantity"),
+            _numeral_text(field("price")).alias("price_text"),
+            _numeral_text(field("quantity")).alias("quantity_text"),
+            F.coalesce(plain.time_ms(parts), _integer(F.coalesce(field("heartbeat"), field("timestamp")))).alias(
+                "time_ms"
+            ),
+            F.coalesce(plain.trade_id(parts), _integer(field("trade_id"))).alias("trade_id"),
+            F.coalesce(plain.is_buyer_maker(parts).cast("string"), field("is_buyer_maker")).alias("side"),
+            field("heartbeat").isNotNull().alias("is_heartbeat"),
+        )
+        .select(
+            "*",
+            F.col("price_text").try_cast("decimal(38,27)").alias("price_number"),
+            F.col("quantity_text").try_cast("decimal(38,27)").alias("quantity_number"),
+        )
     )
 
 
@@ -140,6 +173,11 @@ def _judge(fields: DataFrame, *, future_tolerance_ms: int) -> DataFrame:
     is_trade = ~F.col("is_heartbeat")
     time, side = F.col("time_ms"), F.col("side")
     latest = F.unix_millis("kafka_time") + F.lit(future_tolerance_ms)
+    of_plain: list[tuple[Column, str]] = [
+        (F.col("trade_id") >= TRADE_ID_LIMIT, Reason.TRADE_ID),
+        (time < EARLIEST_MS, Reason.TOO_OLD),
+        (time > latest, Reason.FUTURE),
+    ]
     problems: list[tuple[Column, str]] = [
         (~_true(F.col("exchange").isin(*EXCHANGES)), Reason.EXCHANGE),
         (F.col("is_heartbeat") & time.isNull(), Reason.HEARTBEAT),
@@ -157,7 +195,7 @@ def _judge(fields: DataFrame, *, future_tolerance_ms: int) -> DataFrame:
         (time < EARLIEST_MS, Reason.TOO_OLD),
         (time > latest, Reason.FUTURE),
     ]
-    reason = reduce(lambda case, problem: case.when(*problem), problems[1:], F.when(*problems[0]))
+    reason = F.when(F.col("is_plain"), _first(of_plain)).otherwise(_first(problems))
     return fields.select(
         "topic",
         "partition",
@@ -167,8 +205,8 @@ def _judge(fields: DataFrame, *, future_tolerance_ms: int) -> DataFrame:
         "raw",
         "exchange",
         "symbol",
-        F.col("price_number").try_cast("decimal(18,8)").alias("price"),
-        F.col("quantity_number").try_cast("decimal(19,8)").alias("quantity"),
+        F.coalesce("plain_price", F.col("price_number").try_cast("decimal(18,8)")).alias("price"),
+        F.coalesce("plain_quantity", F.col("quantity_number").try_cast("decimal(19,8)")).alias("quantity"),
         # Of times that can be, for a rejected one of 16 digits would overflow here and fail the query.
         F.timestamp_millis(F.when(time <= latest, time)).alias("event_time"),
         "time_ms",
@@ -177,6 +215,11 @@ def _judge(fields: DataFrame, *, future_tolerance_ms: int) -> DataFrame:
         "is_heartbeat",
         F.coalesce(F.col("record_reason"), reason).alias("reason"),
     )
+
+
+def _first(problems: list[tuple[Column, str]]) -> Column:
+    """The first reason of which the condition holds; null where none does."""
+    return reduce(lambda case, problem: case.when(*problem), problems[1:], F.when(*problems[0]))
 
 
 def _numeral_problems(name: str, limit: int) -> list[tuple[Column, str]]:

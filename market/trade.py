@@ -107,10 +107,12 @@ _PLAIN_PRICE = f"(?:[1-9][0-9]{{0,9}}(?:[.][0-9]{{1,8}})?|{_BELOW_ONE})"
 _PLAIN_QUANTITY = f"(?:[1-9][0-9]{{0,10}}(?:[.][0-9]{{1,8}})?|{_BELOW_ONE})"
 _is_plain = re.compile(f"{SYMBOL} {_PLAIN_PRICE} {_PLAIN_QUANTITY}").fullmatch
 """One pattern for three fields, which a blank parts: no field can hold one."""
-_plain_elements = re.compile(
-    f'({{"exchange":"({"|".join(EXCHANGES)})","symbol":"({SYMBOL})","price":"({_PLAIN_PRICE})",'
-    f'"quantity":"({_PLAIN_QUANTITY})","timestamp":({INTEGER}),"trade_id":({INTEGER}),"is_buyer_maker":(true|false)}})'
-).findall
+PLAIN = (
+    f'\\{{"exchange":"({"|".join(EXCHANGES)})","symbol":"({SYMBOL})","price":"({_PLAIN_PRICE})",'
+    f'"quantity":"({_PLAIN_QUANTITY})","timestamp":({INTEGER}),"trade_id":({INTEGER}),"is_buyer_maker":(true|false)\\}}'
+)
+"""A trade as `record_of` writes it, which is valid but for the bounds of its id and its time. Java reads it alike."""
+_plain_elements = re.compile(f"({PLAIN})").findall
 
 
 def read_record(value: bytes | None, kafka_time_ms: int, tolerance_ms: int) -> list[Element]:
