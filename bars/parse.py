@@ -27,6 +27,10 @@ from market.trade import (
     Reason,
 )
 
+RAW_ELEMENTS = 64
+"""A record of more elements than this does not stand in the row of each: a mebibyte of `{},` has 350,000 of them, and
+would fill the memory. Of such an element its own text is kept, as it was written or as its known fields."""
+
 _ELEMENT = ", ".join(
     f"{name}: string"
     for name in (
@@ -46,10 +50,10 @@ _BARE_NUMBER = r'("(?:price|quantity)"\s*:\s*)(-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)
 def parse(records: DataFrame, *, future_tolerance_ms: int) -> DataFrame:
     """The elements of Kafka records: one row per trade, heartbeat or rejected element.
 
-    `records` has the columns of Spark's Kafka source. The result has topic, partition, offset, index (of the element
-    in its record), kafka_time, raw (the record's bytes), exchange, symbol, price, quantity, event_time, time_ms,
-    trade_id, is_buyer_maker, is_heartbeat and reason: null where the element is valid, and only then are the others
-    to be read.
+    `records` has the columns of Spark's Kafka source. The result has topic, partition, offset, index (of the element in
+    its record), kafka_time, raw (the record's bytes, or the element's: `RAW_ELEMENTS`), exchange, symbol, price,
+    quantity, event_time, time_ms, trade_id, is_buyer_maker, is_heartbeat and reason: null where the element is valid,
+    and only then are the others to be read.
     """
     return records.transform(_elements).transform(_read).transform(_judge, future_tolerance_ms=future_tolerance_ms)
 
@@ -99,10 +103,17 @@ def _elements(records: DataFrame) -> DataFrame:
             .when(F.col("elements").isNull(), Reason.MALFORMED)
             .when(F.size("elements") == 0, Reason.EMPTY)
             .alias("record_reason"),
+            F.size("elements").alias("number"),
             F.posexplode_outer("elements").alias("index", "element"),
         )
-        .select("topic", "partition", "offset", "index", "kafka_time", "raw", "record_reason", "element.*")
+        .select("topic", "partition", "offset", "index", "kafka_time", _raw(), "record_reason", "element.*")
     )
+
+
+def _raw() -> Column:
+    """The record's bytes; where it has very many elements, the element's own."""
+    own = F.coalesce("element.trade", F.to_json("element.other"), F.lit("null")).cast("binary")
+    return F.when(F.col("number") > RAW_ELEMENTS, own).otherwise(F.col("raw")).alias("raw")
 
 
 def _element(trade: Column, other: Column) -> Column:
