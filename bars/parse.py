@@ -80,7 +80,7 @@ def _elements(records: DataFrame) -> DataFrame:
     read = (
         records.withColumn("is_trade", plain.is_trade(text))
         .withColumn("trades", F.when(~F.col("is_trade"), plain.trades_in(text)))
-        .withColumn("others", F.when(~F.col("is_trade") & F.col("trades").isNull(), _parsed(text)))
+        .withColumn("others", F.when(~F.col("is_trade") & F.col("trades").isNull(), _parsed()))
     )
     nothing = F.lit(None)
     elements = (
@@ -120,9 +120,9 @@ def _element(trade: Column, other: Column) -> Column:
     return F.struct(trade.cast("string").alias("trade"), other.cast(f"struct<{_ELEMENT}>").alias("other"))
 
 
-def _parsed(text: Column) -> Column:
+def _parsed() -> Column:
     """The elements of a record by way of JSON; null where it is none."""
-    text = F.ltrim(text, F.lit(" \t\r\n"))
+    text = F.expr(r"trim(LEADING ' \t\r\n' FROM CAST(value AS STRING))")
     quoted = F.when(_may_hold_bare_numbers(text), F.regexp_replace(text, _BARE_NUMBER, '$1"$2"')).otherwise(text)
     # from_json stops reading after the first value, and a second one behind it would vanish. So the text is wrapped in
     # an array, which must then hold one value.
