@@ -1,4 +1,4 @@
-"""Records as we write them, told and taken apart by one pattern: a fifth of what reading JSON costs.
+"""Records as we write them, told and taken apart by one pattern, at a fraction of what reading JSON costs.
 
 Nearly every record is plain (`market.trade.PLAIN`). It says no more than the rule of which trades are valid does, so
 that of a plain trade only the bounds of its id and its time are left to judge. Whatever does not fit is read as JSON.
