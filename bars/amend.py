@@ -23,7 +23,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from bars import late
 from bars.aggregate import to_bars
 from bars.compare import KEY, amended, current, differing, keeps_trades
-from bars.late import Tally
+from bars.late import Span, Tally
 from bars.locks import amend_lock, held
 from bars.recovery.checkpoint import Batch, committed, last_committed, query_id
 from bars.recovery.identity import checkpoint_of
@@ -65,11 +65,13 @@ class Amender:
     def write(self, batch: DataFrame, batch_id: int) -> None:
         """Appends the revisions that a batch of new rows of `trades` calls for."""
         spark = batch.sparkSession
-        ranges = _ranges(batch)
-        if not ranges:
+        spans = _spans(batch)
+        if not spans:
             return
-        self._wait_for(spark, "bars", {partition: end for partition, (_, end) in ranges.items()}, "the archive holds")
-        stretches = late.of_range(late.stretches(self._finished(), self.settings.kafka_topic), ranges)
+        self._wait_for(spark, "bars", {partition: span.end for partition, span in spans.items()}, "the archive holds")
+        stretches = late.possible(late.stretches(self._finished(), self.settings.kafka_topic), spans)
+        if not stretches:  # nearly always: then the rows are not read again
+            return
         seconds = late.suspects(batch, stretches).persist()
         try:
             if days := _days(seconds):
@@ -188,7 +190,9 @@ def write_amended(
     trades: DataFrame, settings: Settings, checkpoint: Path, amender: Amender, *, available_now: bool
 ) -> StreamingQuery:
     """Starts the query that appends further revisions to `bars_1s`; `trades` is `bars.source.trades_stream`."""
-    writer = writer_of(trades, "amend", checkpoint, settings.amend_interval, available_now)
+    # Chosen here, for within a batch it is too late: Spark has read what a batch was made of.
+    needed = trades.select("exchange", "symbol", "timestamp", "partition", "offset")
+    writer = writer_of(needed, "amend", checkpoint, settings.amend_interval, available_now)
     return writer.foreachBatch(briefly(amender.write)).start()
 
 
@@ -210,10 +214,12 @@ def _table(spark: SparkSession, path: Path) -> DataFrame:
     return spark.read.format("delta").load(str(path))
 
 
-def _ranges(batch: DataFrame) -> dict[int, tuple[int, int]]:
-    """Of each partition in a batch of rows, the first offset and the one after the last."""
-    rows = batch.groupBy("partition").agg(F.min("offset").alias("first"), F.max("offset").alias("last")).collect()
-    return {row["partition"]: (row["first"], row["last"] + 1) for row in rows}
+def _spans(batch: DataFrame) -> dict[int, Span]:
+    """What a batch of rows holds of each partition."""
+    found = batch.groupBy("partition").agg(
+        F.min("offset").alias("first"), F.max("offset").alias("last"), F.unix_millis(F.min("timestamp")).alias("ms")
+    )
+    return {row["partition"]: Span(row["first"], row["last"] + 1, row["ms"]) for row in found.collect()}
 
 
 def _days(seconds: DataFrame) -> list[Any]:

@@ -76,15 +76,24 @@ def stretches(batches: Sequence[Batch], topic: str) -> list[Stretch]:
     return found
 
 
-def of_range(stretches: Sequence[Stretch], ranges: Mapping[int, tuple[int, int]]) -> list[Stretch]:
-    """Those that hold records of the ranges (partition to first offset and the one after the last)."""
-    return [
-        stretch
-        for stretch in stretches
-        if stretch.partition in ranges
-        and stretch.start < ranges[stretch.partition][1]
-        and ranges[stretch.partition][0] < stretch.end
-    ]
+@dataclass(frozen=True)
+class Span:
+    """Some records of one partition: from offset `start` up to `end` (without it), and their earliest trade."""
+
+    start: int
+    end: int
+    earliest_ms: int
+
+
+def possible(stretches: Sequence[Stretch], spans: Mapping[int, Span]) -> list[Stretch]:
+    """Those stretches by which a record of the spans (per partition) may have been late."""
+
+    def concerns(stretch: Stretch, span: Span | None) -> bool:
+        if span is None or stretch.end <= span.start or span.end <= stretch.start:
+            return False
+        return stretch.watermark_ms >= span.earliest_ms - span.earliest_ms % WIDTH_MS + WIDTH_MS
+
+    return [stretch for stretch in stretches if concerns(stretch, spans.get(stretch.partition))]
 
 
 def unread(batch: Batch | None, topic: str, needed: Mapping[int, int]) -> dict[int, tuple[int, int]]:

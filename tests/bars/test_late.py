@@ -13,7 +13,7 @@ from kafka import KafkaProducer
 from pyspark.sql import DataFrame, SparkSession
 
 from bars.aggregate import gathered, spread
-from bars.late import Stretch, of_range, stretches, suspects, unread
+from bars.late import Span, Stretch, possible, stretches, suspects, unread
 from bars.parse import parse, trades, valid
 from bars.recovery.checkpoint import Batch, committed
 from bars.source import kafka_stream, kafka_table
@@ -65,11 +65,19 @@ class TestStretches:
         assert stretches([], TOPIC) == []
 
     def test_only_the_stretches_of_some_records_are_wanted(self) -> None:
-        """Of all stretches, those that hold a record of the ranges."""
-        of = [Stretch(0, start, start + 10, 0, 0, True) for start in (0, 10, 20)] + [Stretch(1, 0, 10, 0, 0, True)]
-        assert of_range(of, {0: (10, 20)}) == [of[1]]
-        assert of_range(of, {0: (9, 21), 1: (9, 10)}) == of
-        assert of_range(of, {1: (10, 11)}) == []
+        """Of all stretches, those that hold a record of the spans."""
+        of = [Stretch(0, start, start + 10, 9_000, 0, True) for start in (0, 10, 20)]
+        of += [Stretch(1, 0, 10, 9_000, 0, True)]
+        assert possible(of, {0: Span(10, 20, 0)}) == [of[1]]
+        assert possible(of, {0: Span(9, 21, 0), 1: Span(9, 10, 0)}) == of
+        assert possible(of, {1: Span(10, 11, 0)}) == []
+
+    def test_only_the_stretches_that_can_have_left_something_out_are_wanted(self) -> None:
+        """A stretch concerns a span if its watermark has reached the end of the second of the span's first trade."""
+        of = [Stretch(0, 0, 10, watermark_ms, 0, True) for watermark_ms in (2_999, 3_000, 9_000)]
+        assert possible(of, {0: Span(0, 10, 2_000)}) == of[1:]
+        assert possible(of, {0: Span(0, 10, 2_999)}) == of[1:]
+        assert possible(of, {0: Span(0, 10, 3_000)}) == of[2:]
 
     def test_what_is_not_read_yet(self) -> None:
         """The partitions in which a query is short, with where it is and where it must be."""
