@@ -13,6 +13,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -69,6 +70,9 @@ def reconcile(
     proof = Proof(found.source, found.why, batch.id, batch.watermark_ms, from_ms, to_ms)
     if not found.is_topic and note:
         proof.notes.append(note)
+    if found.is_topic:
+        # Asked for several times, and each time would parse the whole topic again; too many for the memory.
+        found = replace(found, elements=found.elements.persist(StorageLevel.DISK_ONLY))
     judged = _closed(batch.watermark_ms) & _within(F.unix_millis("timestamp"), from_ms, to_ms)
     told = found.elements.filter("NOT is_rejected").transform(unique).transform(to_bars)
     told = told.filter(_within(F.unix_millis("timestamp"), from_ms, to_ms)).cache()
@@ -81,7 +85,7 @@ def reconcile(
     _compared(proof, table, outcome)
     _missing(proof, spark, settings, found, expected)
     sampled(proof, spark, settings, found, table, judged, sample=sample, seed=seed)
-    for frame in (told, table, different, outcome):
+    for frame in (told, table, different, outcome, found.elements):
         frame.unpersist()
     return proof
 
