@@ -92,14 +92,14 @@ def _trades(number: int) -> Iterator[Trade]:
 def _publish(bootstrap: str, trades: list[Trade]) -> None:
     """One record each, keyed by symbol; behind them, in the fullest partition, the heartbeat that closes all."""
     producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=50, batch_size=2**18)
-    futures = []
-    for trade in trades:
-        futures.append(producer.send(TOPIC, record_of(trade), key=trade.symbol.encode()))
-        if len(futures) == 20_000:
-            [future.get(timeout=60) for future in futures]
-            futures.clear()
-    places = [future.get(timeout=60) for future in futures]
-    longest = max(places, key=lambda place: place.offset).partition
+    ends: dict[int, int] = {}
+    for first in range(0, len(trades), 20_000):
+        some = trades[first : first + 20_000]
+        futures = [producer.send(TOPIC, record_of(trade), key=trade.symbol.encode()) for trade in some]
+        for future in futures:
+            place = future.get(timeout=60)
+            ends[place.partition] = place.offset
+    longest = max(ends, key=lambda partition: ends[partition])
     closing = json.dumps({"exchange": "binance", "heartbeat": trades[-1].timestamp + 60_000}).encode()
     producer.send(TOPIC, closing, partition=longest).get(timeout=60)
     producer.close()
