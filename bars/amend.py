@@ -23,6 +23,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from bars import late
 from bars.aggregate import to_bars
 from bars.compare import KEY, amended, current, differing, keeps_trades
+from bars.kept import kept
 from bars.late import Span, Tally
 from bars.locks import amend_lock, held
 from bars.recovery.checkpoint import Batch, committed, last_committed, query_id
@@ -72,14 +73,11 @@ class Amender:
         stretches = late.possible(late.stretches(self._finished(), self.settings.kafka_topic), spans)
         if not stretches:  # nearly always: then the rows are not read again
             return
-        seconds = late.suspects(batch, stretches).persist()
-        try:
+        with kept(late.suspects(batch, stretches)) as seconds:
             if days := _days(seconds):
                 needed = self._needed(max(day["closed_by"] for day in days))
                 self._wait_for(spark, "archive", needed, "the bars were made of")
                 self._amend(seconds, days, batch_id, self._finished()[-1].offsets[self.settings.kafka_topic])
-        finally:
-            seconds.unpersist()
 
     def _amend(self, seconds: DataFrame, days: list[Any], batch_id: int, read: Positions) -> None:
         spark, path = seconds.sparkSession, BARS.path(self.settings)
@@ -87,43 +85,32 @@ class Amender:
         rows = _of(_table(spark, TRADES.path(self.settings)).filter(late.before(read)), seconds, days)
         trades = rows.withColumn("time_ms", F.unix_millis("timestamp"))
         # Each trade once within its second, as in the bars query.
-        once = unique(trades, "second_ms").persist()
-        try:
-            with held(amend_lock(path)):
-                if not once.filter("is_conflict").isEmpty():
-                    self._reject(trades, days, batch_id)
-                there = current(_of(_table(spark, path), seconds, days).drop("second_ms"))
-                # Kept, for it is asked for three times.
-                different = differing(there, to_bars(once)).withColumn("grows", keeps_trades()).persist()
+        with kept(unique(trades, "second_ms")) as once, held(amend_lock(path)):
+            if not once.filter("is_conflict").isEmpty():
+                self._reject(trades, days, batch_id)
+            there = current(_of(_table(spark, path), seconds, days).drop("second_ms"))
+            with kept(differing(there, to_bars(once)).withColumn("grows", keeps_trades())) as different:
                 self._append(different, days, batch_id)
-        finally:
-            once.unpersist()
 
     def _append(self, different: DataFrame, days: list[Any], batch_id: int) -> None:
-        try:
-            counts = {row["grows"]: row["count"] for row in different.groupBy("grows").count().collect()}
-            if counts.get(True):
-                # The alias hides the columns of the join, among which `amended` would find its own twice.
-                rows = amended(different.filter("grows").alias("different"))
-                app_id = query_id(checkpoint_of(self.settings, "amend"))
-                append_revisions(rows, BARS.path(self.settings), app_id=app_id, version=batch_id)
-            self._count(days, counts, different)
-        finally:
-            different.unpersist()
+        counts = {row["grows"]: row["count"] for row in different.groupBy("grows").count().collect()}
+        if counts.get(True):
+            # The alias hides the columns of the join, among which `amended` would find its own twice.
+            rows = amended(different.filter("grows").alias("different"))
+            app_id = query_id(checkpoint_of(self.settings, "amend"))
+            append_revisions(rows, BARS.path(self.settings), app_id=app_id, version=batch_id)
+        self._count(days, counts, different)
 
     def _reject(self, trades: DataFrame, days: list[Any], batch_id: int) -> None:
         """Records the conflicts among trades that came too late for the bars query to see them, each once."""
         path, place = REJECTED.path(self.settings), ["partition", "offset", "index"]
         dates = [day["date"] for day in days]
         told = _table(trades.sparkSession, path).filter(F.col("date").isin(dates) & (F.col("reason") == CONFLICT))
-        lost = conflicts(trades, "second_ms").join(told, place, "left_anti").persist()
-        try:
+        with kept(conflicts(trades, "second_ms").join(told, place, "left_anti")) as lost:
             if count := lost.count():
                 app_id = query_id(checkpoint_of(self.settings, "amend"))
                 append_conflicts(lost, path, topic=self.settings.kafka_topic, app_id=app_id, version=batch_id)
                 log.warning("rejected %s, see %s", {CONFLICT: count}, path)
-        finally:
-            lost.unpersist()
 
     def _count(self, days: list[Any], counts: Mapping[bool, int], different: DataFrame) -> None:
         trades = sum(day["late"] for day in days)

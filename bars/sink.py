@@ -23,6 +23,7 @@ from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from bars.aggregate import closed_bars, gathered, spread, streamed_bars, to_bars
 from bars.append import append
+from bars.kept import kept
 from bars.locks import commit_lock, held_by_jvm
 from bars.recovery.checkpoint import query_id
 from bars.tables import BARS, REJECTED, TRADES, Table
@@ -97,8 +98,7 @@ def bars_writer(
     def write(batch: DataFrame, batch_id: int) -> None:
         # Asking for the bars runs the whole plan in every case, also where they are in the table already or there are
         # none: Spark requires each batch to commit its state.
-        batch.persist()
-        try:
+        with kept(batch):
             bars = batch.transform(closed_bars).toArrow()
             copies = _copies(bars)
             finished = bars.filter(compute.field("copies") == 0).drop_columns("copies")
@@ -110,24 +110,16 @@ def bars_writer(
                 append(finished, bars_path, app_id=query_id(checkpoint), version=batch_id)
             if copies and tell:
                 tell([Repeats(*market, count - lost[market], lost[market]) for market, count in copies.items()])
-        finally:
-            batch.unpersist()
 
     def bars_of_unique(batch: DataFrame, batch_id: int) -> tuple[pa.Table, dict[Market, int]]:
-        once = unique(spread(batch), "window").persist()
-        try:
+        with kept(unique(spread(batch), "window")) as once:
             has_conflicts = once.agg(F.max("is_conflict")).collect()[0][0]
             return to_bars(once).toArrow(), reject_conflicts(batch, batch_id) if has_conflicts else {}
-        finally:
-            once.unpersist()
 
     def reject_conflicts(batch: DataFrame, batch_id: int) -> dict[Market, int]:
-        lost = conflicts(spread(batch), "window").persist()
-        try:
+        with kept(conflicts(spread(batch), "window")) as lost:
             counts = lost.groupBy("exchange", "symbol").count().collect()
             append_conflicts(lost, rejected_path, topic=topic, app_id=query_id(checkpoint), version=batch_id)
-        finally:
-            lost.unpersist()
         log.warning("rejected %s, see %s", {CONFLICT: sum(row["count"] for row in counts)}, rejected_path)
         return {(row["exchange"], row["symbol"]): row["count"] for row in counts}
 
@@ -162,23 +154,17 @@ def archive_writer(trades_path: Path, rejected_path: Path, checkpoint: Path) -> 
     @briefly
     def write(batch: DataFrame, batch_id: int) -> None:
         is_rejected = F.col("reason").isNotNull()
-        kept = (
-            batch.filter(is_rejected | ~F.col("is_heartbeat"))
-            .withColumn("raw", F.when(is_rejected, F.col("raw")))
-            .persist()
-        )
-        try:
-            counts = {row["reason"]: row["count"] for row in kept.groupBy("reason").count().collect()}
+        told = batch.filter(is_rejected | ~F.col("is_heartbeat")).withColumn("raw", F.when(is_rejected, F.col("raw")))
+        with kept(told) as elements:
+            counts = {row["reason"]: row["count"] for row in elements.groupBy("reason").count().collect()}
             if counts.pop(None, 0):
-                trades = kept.filter(~is_rejected).withColumn("timestamp", F.col("event_time"))
+                trades = elements.filter(~is_rejected).withColumn("timestamp", F.col("event_time"))
                 rows = _shaped(trades, TRADES, F.col("event_time"))
                 save(rows, trades_path, app_id=query_id(checkpoint), version=batch_id)
             if counts:
-                rows = _shaped(kept.filter(is_rejected), REJECTED, F.col("kafka_time"))
+                rows = _shaped(elements.filter(is_rejected), REJECTED, F.col("kafka_time"))
                 save(rows, rejected_path, app_id=query_id(checkpoint), version=batch_id)
                 log.warning("rejected %s, see %s", counts, rejected_path)
-        finally:
-            kept.unpersist()
 
     return write
 

@@ -9,6 +9,7 @@ version can hold, be it by an amendment of a moment ago, is among those that the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,7 @@ from bars.audit.proof import Account, Proof, time_text
 from bars.audit.sample import sampled
 from bars.audit.standing import Scope, put_right, read_bars, standing, version_of, wrong
 from bars.compare import KEY, VALUES
+from bars.kept import kept
 from bars.parse import parse
 from bars.recovery.checkpoint import Batch, last_committed
 from bars.recovery.identity import check_identity, checkpoint_of, tied_to
@@ -70,23 +72,22 @@ def reconcile(
     proof = Proof(found.source, found.why, batch.id, batch.watermark_ms, from_ms, to_ms)
     if not found.is_topic and note:
         proof.notes.append(note)
-    if found.is_topic:
-        # Asked for several times, and each time would parse the whole topic again; too many for the memory.
-        found = replace(found, elements=found.elements.persist(StorageLevel.DISK_ONLY))
     judged = _closed(batch.watermark_ms) & _within(F.unix_millis("timestamp"), from_ms, to_ms)
-    told = found.elements.filter("NOT is_rejected").transform(unique).transform(to_bars)
-    told = told.filter(_within(F.unix_millis("timestamp"), from_ms, to_ms)).cache()
-    expected = told.filter(judged)
-    table = standing(read_bars(spark, settings, version).filter(judged)).cache()
-    different = wrong(table, expected).cache()
-    scope = Scope(judged, version, identity, check, found.is_topic, patience_s)
-    outcome = put_right(spark, settings, different, scope).cache()
-    _consumed(proof, found.elements, told, batch.watermark_ms)
-    _compared(proof, table, outcome)
-    _missing(proof, spark, settings, found, expected)
-    sampled(proof, spark, settings, found, table, judged, sample=sample, seed=seed)
-    for frame in (told, table, different, outcome, found.elements):
-        frame.unpersist()
+    with ExitStack() as stack:
+        if found.is_topic:
+            # Asked for several times, and each time would parse the whole topic again; too many for the memory.
+            found = replace(found, elements=stack.enter_context(kept(found.elements, StorageLevel.DISK_ONLY)))
+        told = found.elements.filter("NOT is_rejected").transform(unique).transform(to_bars)
+        told = stack.enter_context(kept(told.filter(_within(F.unix_millis("timestamp"), from_ms, to_ms))))
+        expected = told.filter(judged)
+        table = stack.enter_context(kept(standing(read_bars(spark, settings, version).filter(judged))))
+        different = stack.enter_context(kept(wrong(table, expected)))
+        scope = Scope(judged, version, identity, check, found.is_topic, patience_s)
+        outcome = stack.enter_context(kept(put_right(spark, settings, different, scope)))
+        _consumed(proof, found.elements, told, batch.watermark_ms)
+        _compared(proof, table, outcome)
+        _missing(proof, spark, settings, found, expected)
+        sampled(proof, spark, settings, found, table, judged, sample=sample, seed=seed)
     return proof
 
 

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from bars.audit.evidence import AuditError
 from bars.compare import KEY, VALUES, amended, keeps_trades, paired
+from bars.kept import kept
 from bars.locks import amend_lock, held_by_jvm
 from bars.recovery.identity import tied_to
 from bars.sink import save
@@ -110,11 +111,10 @@ def put_right(spark: SparkSession, settings: Settings, different: DataFrame, sco
             assert newest is not None
             unchanged = F.col("now_revision").eqNullSafe(F.col("revision"))
             backed = F.lit(True) if scope.may_shrink else keeps_trades()
-            rows = amended(outcome(newest).filter(~F.col("is_right") & unchanged & backed)).cache()
-            if rows.count():  # all of them are computed here, so that the write reads no table
-                # By Spark's tasks: where a table was put back from long ago, they are more than the driver can hold.
-                save(rows, BARS.path(settings), app_id=APP_ID, version=newest)
-            rows.unpersist()
+            with kept(amended(outcome(newest).filter(~F.col("is_right") & unchanged & backed))) as rows:
+                if rows.count():  # all of them are computed here, so that the write reads no table
+                    # By Spark's tasks: where a table was put back from long ago, they are more than the driver holds.
+                    save(rows, BARS.path(settings), app_id=APP_ID, version=newest)
         return outcome(version_of(settings))
     while settings.bar_format == "delta":
         newest = version_of(settings)
