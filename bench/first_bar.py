@@ -57,7 +57,7 @@ def main() -> None:
         "driver_resident_mib_max": max(memory),
         "driver_resident_mib_last": memory[-1],
     }
-    settings = {name: default for name, (default, _) in described().items() if name in ("SIMULATOR_RATE", "QUERIES")}
+    settings = {name: environment.get(name, described()[name][0]) for name in ("SIMULATOR_RATE", "QUERIES")}
     print(result.write("first_bar", figures, settings=settings))
     for name, figure in figures.items():
         print(f"{name:34} {figure}")
