@@ -82,7 +82,9 @@ def main() -> None:
             order = list(runs)
             random.Random(number).shuffle(order)
             for rate, share, way in order:
-                table, said = Path(name) / f"{number}-{rate}-{share}-{way}", f"{way}, {rate} trades/s, {share:g} copies"
+                said = f"{way}, {rate} trades/s, {share:g} copies"
+                # A name without a dot: what else belongs to a run has the same name with a suffix.
+                table = Path(name) / f"{number}-{rate}-{share}-{way}" / "bars"
                 runs[rate, share, way].append(_apart(_run, way, feeds[rate, share], table, arguments))
                 _check(table, expected[rate, share]["none" if way == "none" else "once"], said)
                 print(f"round {number}, {said}: {runs[rate, share, way][-1]}, bars as they should be", flush=True)
@@ -189,17 +191,17 @@ def _run(way: str, records: Path, table: Path, arguments: argparse.Namespace) ->
     frame = WAYS[way](stream.transform(parse, future_tolerance_ms=0).transform(valid))
     product = sink.bars_writer(table, table.with_suffix(".rejected"), checkpoint, topic="bench")
     write = product if way == "gathered" else _bars_writer(table, checkpoint, _of_masked if way == "masked" else _as_is)
-    spent: list[float] = []
+    spent: dict[int, float] = {}
 
     def measured(batch: DataFrame, batch_id: int) -> None:
-        spent.append(_cpu_s(pid) + time.process_time())
+        spent[batch_id] = _cpu_s(pid) + time.process_time()
         write(batch, batch_id)
 
     writer = frame.writeStream.outputMode("append").option("checkpointLocation", str(checkpoint))
     query = writer.trigger(availableNow=True).foreachBatch(measured).start()
     query.awaitTermination()
     batches = [progress for progress in query.recentProgress if progress["numInputRows"]][WARM_UP:-1]
-    cpu_s = spent[WARM_UP + len(batches)] - spent[WARM_UP]
+    cpu_s = spent[batches[-1]["batchId"] + 1] - spent[batches[0]["batchId"]]
     pools = spark._jvm.java.lang.management.ManagementFactory.getMemoryPoolMXBeans()  # type: ignore[union-attr]
     old_gen = max(pool.getPeakUsage().getUsed() for pool in pools if "Old Gen" in pool.getName())
     resident = _resident_mib(pid)
