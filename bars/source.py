@@ -70,7 +70,9 @@ def _consumer(settings: Settings) -> dict[str, str]:
         "subscribe": settings.kafka_topic,
         "kafka.max.poll.records": str(settings.spark_max_poll_records),
         "kafka.receive.buffer.bytes": str(2**20),
-        "kafka.max.partition.fetch.bytes": str(8 * 2**20),
+        # Each query has a consumer for each partition, and each keeps up to three of these: what it reads from, what it
+        # has read of it, and what it has asked for next.
+        "kafka.max.partition.fetch.bytes": str(2 * 2**20),
         "kafka.fetch.max.bytes": str(64 * 2**20),
         "kafka.fetch.max.wait.ms": "50",  # a batch's end is known: waiting for more gains nothing
         # Longer than a broker takes to start again: in local mode a failed task is not tried again, and ends the job.

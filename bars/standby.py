@@ -30,9 +30,10 @@ from market.settings import Settings
 
 log = logging.getLogger(__name__)
 
-RECORDS = 100_000
+RECORDS = 20_000
 """How many of the topic's newest records the rehearsal begins with; then it follows the topic."""
-PER_BATCH = 10_000
+PER_BATCH = 2_000
+"""Of them, taken by a batch: what is to be compiled runs often enough, and the run that works has cores to itself."""
 BATCHES = {"bars": 25, "archive": 10, "amend": 3}
 """Batches of each query in a rehearsal: by then most of what they run has been compiled by the JVM."""
 REHEARSAL_S = 120.0

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills; default 1")
     parser.add_argument("--keep", type=Path, help="a folder for logs and tables, which then stay")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # ends what it has started, too
     with ExitStack() as stack:
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-recovery-")))
         folder.mkdir(parents=True, exist_ok=True)
