@@ -32,10 +32,11 @@ log = logging.getLogger(__name__)
 
 RECORDS = 20_000
 """How many of the topic's newest records the rehearsal begins with; then it follows the topic."""
-PER_BATCH = 2_000
+PER_BATCH = 4_000
 """Of them, taken by a batch: what is to be compiled runs often enough, and the run that works has cores to itself."""
-BATCHES = {"bars": 25, "archive": 10, "amend": 3}
-"""Batches of each query in a rehearsal: by then most of what they run has been compiled by the JVM."""
+BATCHES = {"bars": 12, "archive": 6}
+"""Batches of a query in a rehearsal: by then most of what they run has been compiled by the JVM. Those of amend are not
+waited for: they wait for the bars of what the archive has read, and on a busy machine those do not catch up."""
 REHEARSAL_S = 120.0
 """A busy machine makes slow batches: then a rehearsal is over after this time."""
 QUIET_S = 5.0
@@ -69,6 +70,7 @@ def rehearse(spark: SparkSession, settings: Settings, lock: Path, stop: Stop) ->
             output_dir=f"{name}/data",
             checkpoint_dir=f"{name}/checkpoints",
             max_offsets_per_trigger=PER_BATCH,
+            archive_interval=settings.trigger_interval,  # the sooner it is warm, the better
         )
         try:
             holding = holding_of(own)
@@ -101,7 +103,7 @@ def _run(spark: SparkSession, settings: Settings, since: Positions, is_over: Cal
                 log.warning("the rehearsal failed: %s", str(failed[0].exception())[:300])
                 return
             done = {str(query.name): len(query.recentProgress) for query in queries}
-            if not starts and all(count >= BATCHES[name] for name, count in done.items()):
+            if not starts and all(count >= BATCHES.get(name, 0) for name, count in done.items()):
                 return
             if done != before or any(query.status["isTriggerActive"] for query in queries):
                 before, changed = done, time.monotonic()
