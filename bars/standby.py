@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 RECORDS = 20_000
 """How many of the topic's newest records the rehearsal begins with; then it follows the topic."""
 PER_BATCH = 4_000
-"""Of them, taken by a batch: what is to be compiled runs often enough, and the run that works has cores to itself."""
+"""Of them, taken by a batch: small, for the run that works shares the cores."""
 BATCHES = {"bars": 12, "archive": 6}
 """Batches of a query in a rehearsal: by then most of what they run has been compiled by the JVM. Those of amend are not
-waited for: they wait for the bars of what the archive has read, and on a busy machine those do not catch up."""
+waited for: the first bar after a take-over does not need them."""
 REHEARSAL_S = 120.0
 """A busy machine makes slow batches: then a rehearsal is over after this time."""
 QUIET_S = 5.0
