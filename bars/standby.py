@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +84,11 @@ def rehearse(spark: SparkSession, settings: Settings, lock: Path, stop: Stop) ->
     return not is_over()
 
 
+def is_warm(done: Mapping[str, int]) -> bool:
+    """Whether the queries of a rehearsal have done enough batches, of which these are the numbers."""
+    return all(count >= BATCHES.get(name, 0) for name, count in done.items())
+
+
 def _run(spark: SparkSession, settings: Settings, since: Positions, is_over: Callable[[], bool]) -> None:
     deadline = time.monotonic() + REHEARSAL_S
     over = False
@@ -103,7 +108,7 @@ def _run(spark: SparkSession, settings: Settings, since: Positions, is_over: Cal
                 log.warning("the rehearsal failed: %s", str(failed[0].exception())[:300])
                 return
             done = {str(query.name): len(query.recentProgress) for query in queries}
-            if not starts and all(count >= BATCHES.get(name, 0) for name, count in done.items()):
+            if not starts and is_warm(done):
                 return
             if done != before or any(query.status["isTriggerActive"] for query in queries):
                 before, changed = done, time.monotonic()

@@ -119,6 +119,15 @@ def test_a_rehearsal_ends_when_the_run_it_is_for_ends(
     assert not standby.rehearse(spark, configured, lock, stop)  # nobody is there to wait for
 
 
+def test_a_rehearsal_does_not_wait_for_amend() -> None:
+    """It is over when bars and archive have done their batches: after a take-over, the first bar needs no amend."""
+    enough = dict(standby.BATCHES)
+    assert standby.is_warm(enough | {"amend": 0})
+    for name, count in enough.items():
+        assert not standby.is_warm(enough | {name: count - 1, "amend": 99})
+    assert standby.is_warm({"bars": enough["bars"]})  # where no other query is configured
+
+
 def test_one_who_is_not_warm_yet_rehearses_again(configured: Settings) -> None:
     """Who lost the race for the lock in the middle of a rehearsal begins another, and says it stands by when warm."""
     said, came_to_its_end = list[str](), iter([False, True])
