@@ -94,6 +94,19 @@ def reads_from(checkpoint: Path) -> Offsets:
     return offsets_of(_json(first, 1)) if first.exists() else {}
 
 
+def sweep(checkpoint: Path) -> None:
+    """Removes what a run has left that was cut off while it wrote its first plan: the rest of a temporary file.
+
+    Spark begins a query only where `offsets`, `state` and `commits` hold no file at all (4.2, `MicroBatchExecution.
+    verifyNewCheckpointDirectory`), and so would refuse every further start. Only for who holds the checkpoint.
+    """
+    folders = checkpoint / "offsets", checkpoint / "commits"
+    if not any(map(_ids, folders)):
+        for folder in folders:
+            for file in folder.glob(".*"):
+                file.unlink()
+
+
 def check(checkpoint: Path) -> None:
     """Reads all that Spark is going to read of a checkpoint when it goes on.
 

@@ -88,6 +88,7 @@ def pair(settings: Settings, topic_id: str, *, held: Callable[[Settings], Holdin
     """
     kept = identity_in(checkpoints_of(settings))
     for query in settings.queries:
+        checkpoints.sweep(checkpoint_of(settings, query))
         checkpoints.check(checkpoint_of(settings, query))
         _check_presence(settings, query)
     started = [query for query in READERS if _has_checkpoint(settings, query)]

@@ -156,6 +156,19 @@ def test_a_plan_that_is_cut_off(job: Job, query: str) -> None:
     assert_refused(job, file)
 
 
+def test_a_first_plan_that_is_cut_off(spark: SparkSession, kafka: str, tmp_path: Path) -> None:
+    """Point 4 at the first start: the rest of a file that was never finished is no run, and in nobody's way."""
+    job = Job(configured(kafka, new_topic(kafka, partitions=1), tmp_path), spark)
+    assert job.process("archive") == 0
+    for query in ("bars", "amend"):  # which had begun, and were cut off when they were about to have a plan
+        folder = checkpoint_of(job.settings, query) / "offsets"
+        folder.mkdir(parents=True)
+        (folder / ".0.9b2f6c1e-5d1c-4c3e-8f52-0d4d0a3b8c11.TID1.tmp").write_bytes(b"v1\n{")
+        (folder / "..0.9b2f6c1e-5d1c-4c3e-8f52-0d4d0a3b8c11.TID1.tmp.crc").write_bytes(b"crc\0")
+    job.send_trades(FIRST)
+    assert_whole(job)
+
+
 def test_a_query_without_its_name(job: Job) -> None:
     """Point 5: without `metadata`, Spark would give the query another id, and Delta would take its batches twice."""
     file = checkpoint_of(job.settings, "bars") / "metadata"
