@@ -8,13 +8,14 @@ what is allowed. `.env.example` and the README's table are held to this class by
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
+
+from market.allowed import addresses, duration_ms, integer, names, number, one_of, some_of, some_text, url_of_redis
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder: relative paths in settings start here, from whichever folder a program is started."""
@@ -27,85 +28,6 @@ class SettingsError(ValueError):
     """A setting has a value that is not allowed. The message names it, the value and what is allowed."""
 
 
-def _text(value: str) -> str:
-    return value
-
-
-def _some_text(value: str) -> str:
-    if not value:
-        raise ValueError("some text")
-    return value
-
-
-def _addresses(value: str) -> str:
-    # Brokers name themselves with a scheme, such as PLAINTEXT://, and clients take that.
-    for name in value.split(",") if value else ():
-        match = re.fullmatch(r"(?:[A-Z_]+://)?([^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})", name.strip())
-        if not match or not 1 <= int(match[2]) <= 65535:
-            raise ValueError("host:port, several by comma")
-    return value
-
-
-def _names(value: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in value.split(",") if name.strip())
-
-
-def _some_of(*allowed: str, or_none: bool = False) -> Callable[[str], tuple[str, ...]]:
-    def parse(value: str) -> tuple[str, ...]:
-        names = _names(value)
-        if not set(names) <= set(allowed) or not (names or or_none):
-            raise ValueError(f"one or more of {', '.join(allowed)}, separated by commas")
-        return names
-
-    return parse
-
-
-def _one_of(*allowed: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-def _integer(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not re.fullmatch("-?[0-9]{1,18}", value) or not lowest <= int(value) <= highest:
-            raise ValueError(f"a whole number from {lowest} to {highest}")
-        return int(value)
-
-    return parse
-
-
-def _number(lowest: float, highest: float, *words: str) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        if value in words:
-            return 0.0
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not lowest <= number <= highest:
-            raise ValueError(" or ".join([f"a number from {lowest:g} to {highest:g}", *words]))
-        return number
-
-    return parse
-
-
-_UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
-
-
-def _duration_ms(lowest: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        match = re.fullmatch("([0-9]{1,9})(ms|s|m|h)", value)
-        if not match or int(match[1]) * _UNITS_MS[match[2]] < lowest:
-            raise ValueError(f"a number and a unit (ms, s, m or h), such as 500ms or 2s, of at least {lowest} ms")
-        return int(match[1]) * _UNITS_MS[match[2]]
-
-    return parse
-
-
 def _setting(default: str, parse: Callable[[str], Any], meaning: str) -> Any:
     return field(metadata={"default": default, "parse": parse, "meaning": meaning})
 
@@ -116,103 +38,119 @@ class Settings:
 
     kafka_bootstrap: str = _setting(
         "",
-        _addresses,
+        addresses,
         "host:port of your Kafka, several by comma. Empty: the local stack, which spark-submit.sh starts",
     )
-    kafka_topic: str = _setting("crypto-trades", _some_text, "topic of the trades")
-    kafka_partitions: int = _setting("4", _integer(1, 1000), "partitions of the topic when it is created")
-    kafka_port: int = _setting("29092", _integer(1, 65535), "port of the local stack's Kafka")
-    kafka_controller_port: int = _setting("29093", _integer(1, 65535), "port of the local stack's Kafka controller")
+    kafka_topic: str = _setting("crypto-trades", some_text, "topic of the trades")
+    kafka_partitions: int = _setting("4", integer(1, 1000), "partitions of the topic when it is created")
+    kafka_port: int = _setting("29092", integer(1, 65535), "port of the local stack's Kafka")
+    kafka_controller_port: int = _setting("29093", integer(1, 65535), "port of the local stack's Kafka controller")
 
     source: tuple[str, ...] = _setting(
         "",
-        _some_of(*SOURCES, or_none=True),
+        some_of(*SOURCES, or_none=True),
         "where trades come from: simulator, binance, coinbase, coinbase-advanced, several by comma. "
         "Empty: simulator (local stack only)",
     )
     symbols: tuple[str, ...] = _setting(
         "BTC-USD,ETH-USD,USDT-USD,BTC-USDT,ETH-USDT",
-        _names,
+        names,
         "symbols of real sources, each taken from every source that lists it; binance:BTCUSDT names one source",
     )
-    batch_size: int = _setting("1", _integer(1, 1000), "trades of one symbol per Kafka record, at most")
-    linger_ms: int = _setting("5", _integer(0, 10_000), "how long the producer waits to fill a batch, in ms")
+    batch_size: int = _setting("1", integer(1, 1000), "trades of one symbol per Kafka record, at most")
+    linger_ms: int = _setting("5", integer(0, 10_000), "how long the producer waits to fill a batch, in ms")
     replay_speed: float = _setting(
-        "1", _number(0.001, 1e6, "max"), "speed of a replay: 1 keeps the recording's pace, max has no pauses"
+        "1", number(0.001, 1e6, "max"), "speed of a replay: 1 keeps the recording's pace, max has no pauses"
     )
 
     frame_queue: int = _setting(
-        "10000", _integer(1, 10**6), "frames read of one exchange that may wait to be mapped; then reading pauses"
+        "10000", integer(1, 10**6), "frames read of one exchange that may wait to be mapped; then reading pauses"
     )
     records_in_flight: int = _setting(
         "10000",
-        _integer(1, 10**6),
+        integer(1, 10**6),
         "records sent to Kafka that may wait for their acknowledgement; then mapping pauses",
     )
     hole_wait: int = _setting(
-        "2s", _duration_ms(0), "how long newer trades of a symbol wait for missing ones; then those follow late"
+        "2s", duration_ms(0), "how long newer trades of a symbol wait for missing ones; then those follow late"
     )
-    resume_window: int = _setting("1h", _duration_ms(1000), "how far back in the topic a starting producer reads")
-    resume_records: int = _setting("50000", _integer(1, 10**8), "records of the topic it reads then, at most")
+    resume_window: int = _setting("1h", duration_ms(1000), "how far back in the topic a starting producer reads")
+    resume_records: int = _setting("50000", integer(1, 10**8), "records of the topic it reads then, at most")
     spill_dir: str = _setting(
-        "spill", _some_text, "folder for what Kafka does not take (the local stack's lies in local/ under it)"
+        "spill", some_text, "folder for what Kafka does not take (the local stack's lies in local/ under it)"
     )
     spill_limit_mb: int = _setting(
-        "1024", _integer(0, 10**7), "size of that folder in MiB, at most; then reading pauses. 0: nothing is kept there"
+        "1024", integer(0, 10**7), "size of that folder in MiB, at most; then reading pauses. 0: nothing is kept there"
     )
-    spill_after: int = _setting("5s", _duration_ms(100), "how long Kafka may take nothing before that folder is used")
+    spill_after: int = _setting("5s", duration_ms(100), "how long Kafka may take nothing before that folder is used")
     metrics_port: int = _setting(
-        "9100", _integer(0, 65535), "port of the producer's metrics, the next free one where it is taken; 0: none"
+        "9100", integer(0, 65535), "port of the producer's metrics, the next free one where it is taken; 0: none"
     )
-    max_poll_records: int = _setting("500", _integer(1, 10**6), "records the raw view fetches per poll, at most")
+    max_poll_records: int = _setting(
+        "500", integer(1, 10**6), "records the raw view and prices fetch per poll, at most"
+    )
+
+    redis_url: str = _setting(
+        "", url_of_redis, "URL of your Redis, such as redis://host:6379/0. Empty: the local stack's"
+    )
+    redis_port: int = _setting("26379", integer(1, 65535), "port of the local stack's Redis")
+    redis_trades: int = _setting(
+        "10000", integer(1, 10**6), "last trades of each symbol that are kept in Redis, at least"
+    )
+    rebuild_records: int = _setting(
+        "20000", integer(0, 10**9), "records of each partition that prices reads again where Redis is empty"
+    )
+    prices_metrics_port: int = _setting(
+        "9110", integer(0, 65535), "port of the metrics of prices, the next free one where it is taken; 0: none"
+    )
 
     simulator_host: str = _setting(
-        "127.0.0.1", _some_text, "host of the simulated exchanges, where the producer finds them"
+        "127.0.0.1", some_text, "host of the simulated exchanges, where the producer finds them"
     )
-    simulator_port: int = _setting("28080", _integer(1, 65535), "port of the simulated exchanges")
-    simulator_seed: int = _setting("1", _integer(0, 2**31), "seed of the simulated markets")
-    simulator_rate: float = _setting("500", _number(1, 1e6), "mean trades per second of the simulated markets together")
+    simulator_port: int = _setting("28080", integer(1, 65535), "port of the simulated exchanges")
+    simulator_seed: int = _setting("1", integer(0, 2**31), "seed of the simulated markets")
+    simulator_rate: float = _setting("500", number(1, 1e6), "mean trades per second of the simulated markets together")
 
-    output_dir: str = _setting("data", _some_text, "folder of the tables (the local stack's lie in local/ under it)")
+    output_dir: str = _setting("data", some_text, "folder of the tables (the local stack's lie in local/ under it)")
     checkpoint_dir: str = _setting(
-        "checkpoints", _some_text, "folder of the checkpoints (the local stack's lie in local/ under it)"
+        "checkpoints", some_text, "folder of the checkpoints (the local stack's lie in local/ under it)"
     )
-    bar_format: str = _setting("delta", _one_of("delta", "parquet"), "format of bars_1s: delta or parquet")
+    bar_format: str = _setting("delta", one_of("delta", "parquet"), "format of bars_1s: delta or parquet")
     queries: tuple[str, ...] = _setting(
-        "bars,archive,amend", _some_of(*QUERIES), "queries that jobs/ohlcv.py runs: bars, archive, amend"
+        "bars,archive,amend", some_of(*QUERIES), "queries that jobs/ohlcv.py runs: bars, archive, amend"
     )
     watermark_delay: int = _setting(
-        "2s", _duration_ms(1), "how long a second stays open for trades that come out of order"
+        "2s", duration_ms(1), "how long a second stays open for trades that come out of order"
     )
     future_tolerance: int = _setting(
-        "2s", _duration_ms(0), "how far a trade's time may lie after its Kafka time before it is rejected"
+        "2s", duration_ms(0), "how far a trade's time may lie after its Kafka time before it is rejected"
     )
-    trigger_interval: int = _setting("1s", _duration_ms(0), "how often the bars query starts a batch")
-    archive_interval: int = _setting("5s", _duration_ms(0), "how often the archive query starts a batch")
-    amend_interval: int = _setting("2s", _duration_ms(0), "how often the amend query looks for new rows of the archive")
+    trigger_interval: int = _setting("1s", duration_ms(0), "how often the bars query starts a batch")
+    archive_interval: int = _setting("5s", duration_ms(0), "how often the archive query starts a batch")
+    amend_interval: int = _setting("2s", duration_ms(0), "how often the amend query looks for new rows of the archive")
     max_offsets_per_trigger: int = _setting(
-        "500000", _integer(1, 10**9), "Kafka records a batch takes at most, of all partitions together"
+        "500000", integer(1, 10**9), "Kafka records a batch takes at most, of all partitions together"
     )
     spark_max_poll_records: int = _setting(
-        "10000", _integer(1, 10**7), "Kafka records Spark's consumers fetch per poll, at most"
+        "10000", integer(1, 10**7), "Kafka records Spark's consumers fetch per poll, at most"
     )
     state_partitions: int = _setting(
-        "2", _integer(1, 10_000), "partitions of the bars query's state; fixed at a checkpoint's first start"
+        "2", integer(1, 10_000), "partitions of the bars query's state; fixed at a checkpoint's first start"
     )
     upkeep_interval: int = _setting(
-        "10m", _duration_ms(0), "how often the job makes small files few and deletes what nobody needs. 0s: never"
+        "10m", duration_ms(0), "how often the job makes small files few and deletes what nobody needs. 0s: never"
     )
     upkeep_keep: int = _setting(
-        "1h", _duration_ms(60_000), "how long files and log entries that no longer count are kept for slow readers"
+        "1h", duration_ms(60_000), "how long files and log entries that no longer count are kept for slow readers"
     )
     fold_after_days: int = _setting(
-        "7", _integer(0, 36_500), "days after which of a bar only the newest revision is kept. 0: all, for ever"
+        "7", integer(0, 36_500), "days after which of a bar only the newest revision is kept. 0: all, for ever"
     )
     archive_days: int = _setting(
-        "0", _integer(0, 36_500), "days of trades and rejected trades that are kept. 0: all, for ever"
+        "0", integer(0, 36_500), "days of trades and rejected trades that are kept. 0: all, for ever"
     )
     log_level: str = _setting(
-        "INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what our programs log: DEBUG, INFO, WARNING, ERROR"
+        "INFO", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what our programs log: DEBUG, INFO, WARNING, ERROR"
     )
 
     @property
@@ -224,6 +162,11 @@ class Settings:
     def bootstrap(self) -> str:
         """Where Kafka is, own or local."""
         return self.kafka_bootstrap or f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def redis(self) -> str:
+        """Where Redis is, own or local."""
+        return self.redis_url or f"redis://127.0.0.1:{self.redis_port}/0"
 
     @property
     def sources(self) -> tuple[str, ...]:

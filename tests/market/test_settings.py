@@ -75,6 +75,10 @@ def test_durations_have_a_number_and_a_unit(text: str, milliseconds: int) -> Non
         ("KAFKA_BOOTSTRAP", ",", "host:port, several by comma"),
         ("KAFKA_BOOTSTRAP", "one:9092,other:abc", "host:port, several by comma"),
         ("KAFKA_BOOTSTRAP", "one:9092,other:70000", "host:port, several by comma"),
+        ("REDIS_URL", "localhost:6379", "redis://host:port/number, rediss://… or unix:///path"),
+        ("REDIS_URL", "redis://", "redis://host:port/number, rediss://… or unix:///path"),
+        ("REDIS_URL", "redis://host:port", "redis://host:port/number, rediss://… or unix:///path"),
+        ("REDIS_URL", "http://host:6379", "redis://host:port/number, rediss://… or unix:///path"),
         (
             "WATERMARK_DELAY",
             "0s",
@@ -98,6 +102,21 @@ def test_a_wrong_value_is_told_with_name_value_and_what_is_allowed(name: str, va
 def test_addresses_of_brokers_as_clients_take_them(value: str) -> None:
     """None, several, of IPv6, and as a broker names itself."""
     assert settings(KAFKA_BOOTSTRAP=value).kafka_bootstrap == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "redis://host",
+        "redis://me:secret@host:6379/1",
+        "rediss://host:6380/0?ssl_cert_reqs=none",
+        "unix:///run/redis.sock",
+    ],
+)
+def test_a_redis_of_ones_own_wins_over_the_local_one(value: str) -> None:
+    """By any URL that clients take; without one, it is at the local stack's port."""
+    assert settings(REDIS_URL=value).redis == value
+    assert settings(REDIS_PORT="1234").redis == "redis://127.0.0.1:1234/0"
 
 
 def test_the_message_says_which_layer_the_wrong_value_came_from(tmp_path: Path) -> None:
