@@ -1,4 +1,4 @@
-"""What tests share: one real Kafka broker for the session, and a fresh topic for each test that asks for one."""
+"""What tests share: one real Kafka broker and one Redis for the session, and a fresh topic for each test that asks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pyspark.sql import SparkSession
 
 from local import processes
 from local.broker import Broker
+from local.redis_server import RedisError
 from market.settings import ROOT
+from tests.redis_servers import OwnRedis
 from tests.support import eventually, free_ports
 
 KAFKA_START_S = 60.0
@@ -50,6 +52,28 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
+    """A real Redis for the session."""
+    server = OwnRedis(tmp_path_factory.mktemp("redis"))
+    try:
+        server.start()
+    except RedisError as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis(redis_server: OwnRedis) -> OwnRedis:
+    """That Redis, running and empty: it knows no key and no script."""
+    if not redis_server.is_alive:
+        redis_server.start()
+    redis_server.client.flushall()
+    redis_server.client.script_flush()
+    return redis_server
 
 
 @pytest.fixture(scope="session")

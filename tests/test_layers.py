@@ -17,6 +17,7 @@ ALLOWED = {
     "market": set[str](),
     "producer": {"market"},
     "consumer": {"market"},
+    "prices": {"market"},
     "bars": {"market"},
     "simulator": {"market.settings"},
     "local": {"market"},
@@ -30,6 +31,7 @@ FOREIGN = {
     "simulator": {"aiohttp", "numpy"},
     "local": set[str](),
     "consumer": {"kafka"},
+    "prices": {"kafka", "prometheus_client", "redis"},
     "chaos": {"bench", "deltalake", "kafka", "pyarrow"},  # of bench, the form of a result
     "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "prometheus_client", "rich", "websockets"},
 }
