@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.broker import Broker
+from local.redis_server import RedisServer
+from market.latest import address_of
 from market.settings import Settings
 
-NAMES = ("kafka", "simulator", "producer")
+NAMES = ("kafka", "simulator", "producer", "redis", "prices")
 _SETTLED_S = 1.5
 
 
@@ -32,15 +34,23 @@ class Part:
     """Done before each start; what it raises is why the part cannot start."""
     once: bool = False
     """It ends by itself, with exit code 0, and the next part waits for that."""
+    optional: bool = False
+    """The others run without it: if it cannot start, that is said, and it is left out."""
+    needs: str = ""
+    """The part without which it is left out too."""
     start_s: float = 60.0
     stop_s: float = 3.0
     """How long it may take to end after SIGTERM before it is killed."""
 
 
 def parts_of(settings: Settings, folder: Path, only: Sequence[str] = NAMES) -> list[Part]:
-    """The parts in the order in which they start. The simulator runs only where trades come from it."""
-    wanted = [name for name in NAMES if name in only and (name != "simulator" or "simulator" in settings.sources)]
-    made = {"kafka": _kafka, "simulator": _simulator, "producer": _producer}
+    """The parts in the order in which they start, those that bars need first.
+
+    The simulator runs only where trades come from it, and Redis where there is no other one.
+    """
+    needless = {"simulator": "simulator" not in settings.sources, "redis": bool(settings.redis_url)}
+    wanted = [name for name in NAMES if name in only and not needless.get(name)]
+    made = {"kafka": _kafka, "simulator": _simulator, "producer": _producer, "redis": _redis, "prices": _prices}
     return [part for name in wanted for part in made[name](settings, folder)]
 
 
@@ -92,6 +102,40 @@ def _producer(settings: Settings, folder: Path) -> list[Part]:
             # It has no port; wrong settings end it at once, and a source that is down it waits for, as it should.
             is_ready=lambda seconds: seconds > _SETTLED_S,
             stop_s=10.0,
+        )
+    ]
+
+
+def _redis(settings: Settings, folder: Path) -> list[Part]:
+    server = RedisServer(folder=folder / "redis", port=settings.redis_port)
+    return [
+        Part(
+            name="redis",
+            command=server.command,
+            address=server.url,
+            log="redis.log",
+            ports={"REDIS_PORT": settings.redis_port},
+            prepare=server.prepare,
+            is_ready=lambda _: server.is_ready(),
+            optional=True,
+            start_s=10.0,
+            stop_s=2.0,
+        )
+    ]
+
+
+def _prices(settings: Settings, folder: Path) -> list[Part]:
+    return [
+        Part(
+            name="prices",
+            command=lambda: [sys.executable, "-m", "prices"],
+            address=f"{settings.kafka_topic} → {address_of(settings.redis)}",
+            log="prices.log",
+            # Wrong settings end it at once; Kafka and Redis it waits for.
+            is_ready=lambda seconds: seconds > _SETTLED_S,
+            optional=True,
+            needs="" if settings.redis_url else "redis",
+            stop_s=5.0,
         )
     ]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from local import processes, state
 from local.install import ROOT
 from local.parts import NAMES, Part, parts_of
-from local.state import StackState
+from local.state import PartState, StackState
 from local.supervisor import STOP_S, end_leftovers, tail
 from market.settings import Settings, load
 
@@ -71,10 +71,10 @@ class Launch:
             raise StackError(why or f"the supervisor ended. Last lines of {log}:\n{tail(log)}")
         parts = {part.name: part for part in shown.parts}
         for part in shown.parts:
-            if self.is_ours and part.took_s and part.name not in self._told:
+            if self.is_ours and part.name not in self._told and (part.took_s or part.state == state.MISSING):
                 self._told.add(part.name)
-                self.say(f"  {part.name:<10} {part.took_s:5.1f} s   {part.address}")
-        return all(parts[part.name].state in ("running", "done") for part in self.wanted)
+                self.say(_told(part))
+        return all(parts[part.name].state in ("running", "done", state.MISSING) for part in self.wanted)
 
     def wait(self) -> None:
         while not self.poll():
@@ -93,8 +93,7 @@ def launch(
     running = state.read(FOLDER)
     if running and running.is_alive and running.state != state.STOPPING:
         say(f"The local stack runs already (pid {running.supervisor.pid}): {_names(running)}.")
-        _require(parts, running)
-        return Launch(say, parts, None)
+        return Launch(say, _required(parts, running), None)
     (FOLDER / "logs").mkdir(parents=True, exist_ok=True)
     with (FOLDER / "logs" / "stack.log").open("ab") as output:
         # A session of its own: neither the terminal's Ctrl-C nor its end reaches it.
@@ -127,7 +126,7 @@ def stop(*, say: Say, within_s: float = STOP_S + 1) -> None:
         if not processes.wait_until_gone(running.supervisor, within_s=within_s):
             processes.end(running.supervisor, within_s=0)
             end_leftovers(FOLDER)
-        names = ", ".join(part.name for part in reversed(running.parts) if part.state != "done")
+        names = ", ".join(part.name for part in reversed(running.parts) if part.state not in ("done", state.MISSING))
         say(f"Stopped the local stack in {time.monotonic() - began:.1f} s: {names}.")
 
 
@@ -148,19 +147,27 @@ def table(shown: StackState, now: float) -> str:
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, *(f"{part.name} is missing: {part.why}" for part in shown.parts if part.why)])
 
 
-def _require(wanted: Sequence[Part], running: StackState) -> None:
+def _required(wanted: Sequence[Part], running: StackState) -> list[Part]:
+    """Of the wanted parts, those that run here. Raises `StackError` where one that is needed does not, or elsewhere."""
     there = {part.name: part.address for part in running.parts}
+    mend = "Stop it first: .venv/bin/python -m local down"
     for part in wanted:
-        mend = "Stop it first: .venv/bin/python -m local down"
-        if part.name not in there:
+        if part.name not in there and not part.optional:
             raise StackError(f"{part.name} is not among them. {mend}")
-        if there[part.name] != part.address:
+        if there.get(part.name, part.address) != part.address:
             raise StackError(f"its {part.name} is {there[part.name]}, but the settings say {part.address}. {mend}")
+    return [part for part in wanted if part.name in there]
+
+
+def _told(part: PartState) -> str:
+    """A part that has come, or will not."""
+    if part.state == state.MISSING:
+        return f"  {part.name:<10} missing   {part.why}"
+    return f"  {part.name:<10} {part.took_s:5.1f} s   {part.address}"
 
 
 def _names(running: StackState) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from local.processes import ProcessId, is_alive
 
 STARTING, RUNNING, STOPPING, FAILED = "starting", "running", "stopping", "failed"
+MISSING = "missing"
+"""Of a part without which the others do."""
 
 
 @dataclass
@@ -18,7 +20,7 @@ class PartState:
 
     name: str
     state: str
-    """waiting, starting, running, restarting, done (it has nothing more to do), stopped."""
+    """waiting, starting, running, restarting, done (it has nothing more to do), missing, stopped."""
     address: str
     log: str
     process: ProcessId | None = None
@@ -27,6 +29,8 @@ class PartState:
     took_s: float = 0.0
     """How long its first start took."""
     restarts: int = 0
+    why: str = ""
+    """Why it is missing."""
 
 
 @dataclass

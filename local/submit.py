@@ -27,8 +27,8 @@ from market.settings import Settings, SettingsError, described, load
 USAGE = """\
 usage: ./spark-submit.sh [spark-submit options] jobs/<job>.py [job options]
 
-Sets up once (scripts/setup), starts the local stack (Kafka, simulator, producer) if KAFKA_BOOTSTRAP is not set,
-and submits the job to Spark. Settings come from the environment or from .env: see .env.example.
+Sets up once (scripts/setup), starts the local stack (Kafka, simulator, producer, Redis, prices) if KAFKA_BOOTSTRAP is
+not set, and submits the job to Spark. Settings come from the environment or from .env: see .env.example.
 
   ./spark-submit.sh jobs/ohlcv.py                      bars from the simulated exchanges, until Ctrl-C
   ./spark-submit.sh jobs/ohlcv.py --available-now      process what the topic holds, then exit
@@ -111,7 +111,7 @@ class Submission:
             return None
         live = self._job == "ohlcv.py" and "--available-now" not in self._arguments.job
         only = parts.NAMES if live else ("kafka",)
-        names = "Kafka, simulator, producer" if live else "Kafka alone"
+        names = "Kafka, simulator, producer, Redis, prices" if live else "Kafka alone"
         _say(
             f"KAFKA_BOOTSTRAP is not set: using the local stack ({names}; Kafka on {self._settings.bootstrap}).\n"
             f"For a cluster of your own: KAFKA_BOOTSTRAP=host:9092 SOURCE=binance ./spark-submit.sh …"

@@ -85,6 +85,13 @@ class Worker:
                 self.stop(within_s=self.part.stop_s)
                 raise PartError(self._why(f"does not serve after {seconds:.0f} s"))
 
+    def leave_out(self, why: str) -> None:
+        """It is not to be had: the others run without it."""
+        self._end(within_s=self.part.stop_s)
+        self.shown.why = why
+        self._become(state.MISSING)
+        log.warning("%s is left out: %s", self.part.name, why)
+
     def restart_later(self) -> float:
         """Plans the next start, and returns the seconds until then."""
         ran_s = time.monotonic() - self._began
@@ -98,6 +105,10 @@ class Worker:
 
     def stop(self, *, within_s: float) -> None:
         """Ends it and whatever it has started: SIGTERM, then SIGKILL."""
+        self._end(within_s=within_s)
+        self._become("stopped")
+
+    def _end(self, *, within_s: float) -> None:
         if self._process is not None:
             processes.signal_group(self._process.pid, signal.SIGTERM)
             try:
@@ -107,7 +118,6 @@ class Worker:
             processes.signal_group(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
-        self._become("stopped")
 
     def _become(self, what: str) -> None:
         if what in ("running", "done") and not self.shown.took_s:
@@ -131,7 +141,7 @@ def supervise(parts: Sequence[Part], *, folder: Path, started_by: str, environme
         us = processes.identify(os.getpid())
         shown = StackState(us, started_by, parts=[worker.shown for worker in workers])
         try:
-            check_ports(parts)
+            check_ports([part for part in parts if not part.optional])
             _start(workers, shown, folder, stop)
             shown.state = state.RUNNING if not stop.is_set() else state.STOPPING
             _keep_running(workers, shown, folder, stop)
@@ -188,14 +198,38 @@ def tail(file: Path, lines: int = TAIL_LINES) -> str:
 
 def _start(workers: Sequence[Worker], shown: StackState, folder: Path, stop: threading.Event) -> None:
     for number, worker in enumerate(workers, 1):
-        worker.start()
+        _first_start(worker, workers)
         state.write(folder, shown)
         while worker.shown.state == "starting" and not stop.wait(TICK_S / 2):
             for started in workers[:number]:
-                started.tick()
+                try:
+                    started.tick()
+                except PartError as error:
+                    if not started.part.optional:
+                        raise
+                    if started.shown.took_s:
+                        _start_again(started, error)
+                    else:
+                        started.leave_out(str(error))
         state.write(folder, shown)
         if stop.is_set():
             return
+
+
+def _first_start(worker: Worker, workers: Sequence[Worker]) -> None:
+    """Starts it, or leaves it out where the others can do without. Raises `PartError` where they cannot."""
+    part = worker.part
+    if part.needs in [other.part.name for other in workers if other.shown.state == state.MISSING]:
+        worker.leave_out(f"it needs {part.needs}")
+        return
+    try:
+        if part.optional:
+            check_ports([part])
+        worker.start()
+    except PartError as error:
+        if not part.optional:
+            raise
+        worker.leave_out(str(error))
 
 
 def _keep_running(workers: Sequence[Worker], shown: StackState, folder: Path, stop: threading.Event) -> None:
@@ -206,10 +240,14 @@ def _keep_running(workers: Sequence[Worker], shown: StackState, folder: Path, st
             try:
                 worker.tick()
             except PartError as error:
-                log.error("%s", error)
-                log.info("%s: starting it again in %.0f s", worker.part.name, worker.restart_later())
+                _start_again(worker, error)
         if before != [worker.shown.since for worker in workers]:
             state.write(folder, shown)
+
+
+def _start_again(worker: Worker, error: PartError) -> None:
+    log.error("%s", error)
+    log.info("%s: starting it again in %.0f s", worker.part.name, worker.restart_later())
 
 
 def _stop(workers: Sequence[Worker]) -> None:

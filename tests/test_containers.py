@@ -10,12 +10,13 @@ import tomllib
 
 import pytest
 
+from local.redis_server import MEMORY
 from market.settings import ROOT, described
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-NOT_PASSED_ON = {"KAFKA_PORT", "KAFKA_CONTROLLER_PORT"}
-"""Settings of the local stack's broker: in containers, Kafka is a service, and KAFKA_PORT its published port."""
+NOT_PASSED_ON = {"KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "REDIS_PORT"}
+"""Settings of the local stack's servers: in containers they are services, and KAFKA_PORT is Kafka's published port."""
 
 
 def block(name: str, *, within: str = COMPOSE, indent: int = 0) -> str:
@@ -34,8 +35,8 @@ SERVICES = {name: block(name, within=block("services"), indent=2) for name in ke
 
 
 def test_the_services_are_the_way_of_the_data() -> None:
-    """Kafka, its topic, an exchange, the producer, the job, and a look at the topic."""
-    assert list(SERVICES) == ["kafka", "topic-init", "simulator", "producer", "ohlcv", "consumer"]
+    """Kafka, its topic, an exchange, the producer, the job, latest prices, and a look at the topic."""
+    assert list(SERVICES) == ["kafka", "topic-init", "simulator", "producer", "ohlcv", "redis", "prices", "consumer"]
 
 
 def test_compose_accepts_the_file() -> None:
@@ -52,7 +53,7 @@ def test_every_setting_reaches_the_containers() -> None:
     """Each setting is passed on from .env or the environment, or fixed; none that does not exist."""
     passed = keys(block("x-settings"), 2)
     assert sorted(passed) == sorted(described().keys() - NOT_PASSED_ON)
-    for name in ("topic-init", "simulator", "producer", "ohlcv"):
+    for name in ("topic-init", "simulator", "producer", "ohlcv", "prices"):
         assert re.search(r"\*settings\b", SERVICES[name]), name
 
 
@@ -62,6 +63,7 @@ def test_the_fixed_settings_agree_with_the_services() -> None:
     assert settings == {
         "KAFKA_BOOTSTRAP": "kafka:9092",
         "SOURCE": "${SOURCE:-simulator}",
+        "REDIS_URL": "redis://redis:6379/0",
         "SIMULATOR_HOST": "simulator",
         "SIMULATOR_PORT": "28080",
         "OUTPUT_DIR": "data",
@@ -71,6 +73,14 @@ def test_the_fixed_settings_agree_with_the_services() -> None:
     assert ":28080/healthz" in SERVICES["simulator"]
     assert '["tables:/app/data", "checkpoints:/app/checkpoints"]' in SERVICES["ohlcv"]
     assert "WORKDIR /app" in DOCKERFILE
+
+
+def test_prices_can_be_scaled_and_redis_keeps_nothing() -> None:
+    """More of them take a part of the partitions each: no name and no port is fixed. Redis is a cache, and bounded."""
+    assert "container_name" not in SERVICES["prices"]
+    assert "ports:" not in SERVICES["prices"] + SERVICES["redis"]
+    cache = f'--save, "", --appendonly, "no", --maxmemory, {MEMORY}, --maxmemory-policy, noeviction'
+    assert cache in SERVICES["redis"]
 
 
 def test_defaults_in_the_file_are_those_of_the_settings() -> None:

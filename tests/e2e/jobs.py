@@ -85,7 +85,7 @@ def submitted(words: Sequence[str], environment: dict[str, str], log: Path) -> I
 
 def own_stack(folder: Path) -> dict[str, str]:
     """Settings of a local stack that meets no other: its folders and its ports."""
-    kafka, controller, simulator, ui = free_ports(4)
+    kafka, controller, simulator, redis, ui = free_ports(5)
     return {
         "KAFKA_BOOTSTRAP": "",
         "SOURCE": "simulator",
@@ -93,6 +93,8 @@ def own_stack(folder: Path) -> dict[str, str]:
         "KAFKA_PORT": str(kafka),
         "KAFKA_CONTROLLER_PORT": str(controller),
         "SIMULATOR_PORT": str(simulator),
+        "REDIS_PORT": str(redis),
+        "REDIS_URL": "",
         "OUTPUT_DIR": str(folder / "data"),
         "CHECKPOINT_DIR": str(folder / "checkpoints"),
         "SPARK_UI_PORT": str(ui),

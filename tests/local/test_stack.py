@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from redis import Redis
 
 from local import processes, state
 from local.install import ROOT
 from local.state import PartState, StackState
+from market.latest import KNOWN, price_key
 from tests.support import eventually, free_ports
 
 pytestmark = pytest.mark.e2e
@@ -27,14 +29,17 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kafka, self.controller, self.simulator = free_ports(3)
+        self.kafka, self.controller, self.simulator, self.redis = free_ports(4)
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in ("KAFKA_BOOTSTRAP", "SOURCE")},
             "BARS_RUN_DIR": str(folder),
             "KAFKA_PORT": str(self.kafka),
             "KAFKA_CONTROLLER_PORT": str(self.controller),
             "SIMULATOR_PORT": str(self.simulator),
+            "REDIS_PORT": str(self.redis),
+            "PRICES_METRICS_PORT": "0",
             "KAFKA_BOOTSTRAP": "",
+            "REDIS_URL": "",
             "SOURCE": "",
         }
 
@@ -79,7 +84,8 @@ def test_up_status_down(stack: Stack) -> None:
     assert stack.run("status").returncode == 3
     up = stack.run("up")
     assert (up.returncode, up.stderr) == (0, "")
-    assert [line.split()[0] for line in up.stdout.splitlines()[:-1]] == ["kafka", "topics", "simulator", "producer"]
+    parts = ["kafka", "topics", "simulator", "producer", "redis", "prices"]
+    assert [line.split()[0] for line in up.stdout.splitlines()[:-1]] == parts
     shown = shown_by(stack)
     eventually(lambda: stack.records() > 100)
 
@@ -87,25 +93,53 @@ def test_up_status_down(stack: Stack) -> None:
     assert (again.returncode, again.stdout) == (
         0,
         f"The local stack runs already (pid {shown.supervisor.pid}): "
-        "kafka (running), simulator (running), producer (running).\n",
+        "kafka (running), simulator (running), producer (running), redis (running), prices (running).\n",
     )
 
     status = stack.run("status")
     assert status.returncode == 0
     rows = [line.split() for line in status.stdout.splitlines()]
-    assert [row[:2] for row in rows[1:5]] == [
+    assert [row[:2] for row in rows[1:7]] == [
         ["kafka", "running"],
         ["topics", "done"],
         ["simulator", "running"],
         ["producer", "running"],
+        ["redis", "running"],
+        ["prices", "running"],
     ]
 
     down = stack.run("down", timeout_s=15)
     assert down.returncode == 0
-    assert down.stdout.endswith(" s: producer, simulator, kafka.\n")
+    assert down.stdout.endswith(" s: prices, redis, producer, simulator, kafka.\n")
     assert alive(shown) == []
     assert state.read(stack.folder) is None
     assert stack.run("down").stdout == "The local stack is not running.\n"
+
+
+def test_prices_are_in_redis(stack: Stack) -> None:
+    """The stack's own Redis holds a price of every simulated symbol, soon after the stack is up."""
+    assert stack.run("up").returncode == 0
+    with Redis.from_url(f"redis://127.0.0.1:{stack.redis}/0", decode_responses=True) as redis:
+        known = eventually(lambda: redis.smembers(KNOWN))
+        assert {name.partition(":")[0] for name in known} <= {"sim-binance", "sim-coinbase"}
+        eventually(lambda: redis.hget(price_key("sim-binance", "BTCUSDT"), "price"))
+
+
+def test_without_redis_the_bars_have_all_they_need(stack: Stack) -> None:
+    """Where its port is taken, Redis is left out, and prices with it; that is said, and the trades flow."""
+    with socket.create_server(("127.0.0.1", stack.redis)):
+        up = stack.run("up")
+    assert (up.returncode, up.stderr) == (0, "")
+    assert up.stdout.splitlines()[-3:-1] == [
+        f"  redis      missing   port {stack.redis} on 127.0.0.1, which redis needs, is taken (Address already in "
+        "use). Stop what listens there, or choose another port: REDIS_PORT=<port>",
+        "  prices     missing   it needs redis",
+    ]
+    eventually(lambda: stack.records() > 100)
+    status = stack.run("status")
+    assert status.returncode == 0
+    assert "prices is missing: it needs redis\n" in status.stdout
+    assert stack.run("down").stdout.endswith(" s: producer, simulator, kafka.\n")
 
 
 def test_kafka_alone_and_what_is_not_there(stack: Stack) -> None:
@@ -161,7 +195,7 @@ def test_wrong_settings_are_named(stack: Stack) -> None:
 
 def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
     """Every field of a stack's state comes back, and the file is plain JSON."""
-    part = PartState("kafka", "running", "127.0.0.1:1", "log", processes.ProcessId(1, "2"), 3.5, 0.5, 4)
+    part = PartState("kafka", "running", "127.0.0.1:1", "log", processes.ProcessId(1, "2"), 3.5, 0.5, 4, "why")
     shown = StackState(processes.ProcessId(5, "6"), "local up", state.RUNNING, "", [part, PartState("x", "", "", "")])
     state.write(tmp_path, shown)
     assert state.read(tmp_path) == shown

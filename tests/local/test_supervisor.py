@@ -46,7 +46,8 @@ logging.basicConfig(level=logging.INFO)
 folder = Path(sys.argv[1])
 def part(name, code):
     return Part(name=name, command=lambda: [sys.executable, "-c", code, folder, name], address=f"at {name}",
-        log=f"{name}.log", is_ready=lambda seconds: seconds > 0.15, once=name == "once", stop_s=0.5)
+        log=f"{name}.log", is_ready=lambda seconds: seconds > 0.15, once=name == "once", stop_s=0.5,
+        optional=name in ("redis", "prices"), needs="redis" if name == "prices" else "")
 parts = [part(*word.split("=", 1)) for word in sys.argv[2:]]
 sys.exit(supervise(parts, folder=folder, started_by="a test", environment=os.environ))
 """
@@ -141,6 +142,39 @@ def test_a_part_that_cannot_start_stops_the_others(tmp_path: Path, started: list
     assert first.endswith(f" s. Last lines of {tmp_path}/logs/producer.log:")
     assert rest == ["  | no such thing"]
     assert (tmp_path / "events").read_text() == "start kafka\nstop kafka\n"
+
+
+def test_a_part_that_the_others_can_do_without_is_left_out(tmp_path: Path, started: list[Supervisor]) -> None:
+    """The others run, what needs it is left out too, and the state says why; nothing is tried again."""
+    started.append(Supervisor(tmp_path, kafka=CHILD, redis=FAILING, prices=CHILD, serve=CHILD))
+    shown = started[0].until(state.RUNNING)
+    assert [(part.name, part.state, part.restarts) for part in shown.parts] == [
+        ("kafka", "running", 0),
+        ("redis", "missing", 0),
+        ("prices", "missing", 0),
+        ("serve", "running", 0),
+    ]
+    assert shown.parts[1].why.startswith("redis ended with exit code 7 after 0.")
+    assert shown.parts[1].why.endswith("\n  | no such thing")
+    assert shown.parts[2].why == "it needs redis"
+    assert started[0].end() == 0
+    assert (tmp_path / "events").read_text() == "start kafka\nstart serve\nstop serve\nstop kafka\n"
+
+
+def test_a_part_that_has_served_is_started_again_though_the_others_can_do_without(
+    tmp_path: Path, started: list[Supervisor]
+) -> None:
+    """Left out is what does not come at all; what dies later comes again."""
+    started.append(Supervisor(tmp_path, kafka=CHILD, redis=CHILD))
+    before = started[0].until(state.RUNNING)
+    assert before.parts[1].process
+    os.kill(before.parts[1].process.pid, signal.SIGKILL)
+
+    def again() -> bool:
+        shown = started[0].until(state.RUNNING)
+        return shown.parts[1].restarts == 1 and shown.parts[1].state == "running"
+
+    eventually(again, within_s=BACKOFF_S[0] + 20)
 
 
 def test_a_part_that_does_not_stop_is_killed(tmp_path: Path, started: list[Supervisor]) -> None:
