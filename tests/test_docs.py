@@ -15,13 +15,14 @@ import pytest
 
 from local.arguments import split
 from market.settings import ROOT, described, load
-from producer.metrics import MEANINGS
+from prices import metrics as prices
+from producer import metrics as producer
 
 README = (ROOT / "README.md").read_text()
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-OUTSIDE = {"kill", "pgrep", "head", "docker"}
+OUTSIDE = {"kill", "pgrep", "head", "docker", "redis-cli"}
 """Programs that the README uses and that are not ours."""
 
 PROGRAMS = {
@@ -29,6 +30,7 @@ PROGRAMS = {
     "jobs/reconcile.py": ("jobs/reconcile.py",),
     "producer": ("-m", "producer"),
     "consumer": ("-m", "consumer"),
+    "prices": ("-m", "prices"),
     "simulator": ("-m", "simulator"),
     "bars.upkeep": ("-m", "bars.upkeep"),
     "local up": ("-m", "local", "up"),
@@ -129,9 +131,10 @@ def test_the_settings_table_is_the_settings() -> None:
 
 
 def test_operations_explain_every_metric() -> None:
-    """`docs/operations.md` has a row for each metric of the producer, in their order, and for no other."""
-    rows = re.findall(r"^\| `(producer_[a-z_]+)` \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
-    assert rows == list(MEANINGS)
+    """`docs/operations.md` has a row for each metric of producer and prices, in their order, and for no other."""
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `((?:producer|prices)_[a-z_]+)` \|", operations, re.MULTILINE)
+    assert rows == [*producer.MEANINGS, *prices.MEANINGS]
 
 
 def test_env_example_is_the_settings() -> None:
@@ -160,7 +163,7 @@ def test_links_lead_to_files(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_named_exist(page: Path) -> None:
     """A path of ours in backquotes is there."""
-    tracked = "market|producer|bars|jobs|simulator|local|conf|scripts|tests|docs"
+    tracked = "market|producer|prices|bars|jobs|simulator|local|conf|scripts|tests|docs"
     names = re.findall(rf"`(?:[.]/)?((?:{tracked})/[a-z0-9_./-]+)", page.read_text())
     assert [name for name in names if not (ROOT / name).exists()] == []
 
