@@ -95,7 +95,7 @@ class Settings:
     )
     redis_port: int = _setting("26379", integer(1, 65535), "port of the local stack's Redis")
     redis_trades: int = _setting(
-        "10000", integer(1, 10**6), "last trades of each symbol that are kept in Redis, at least"
+        "10000", integer(1, 10**5), "last trades of each symbol that are kept in Redis, at least"
     )
     rebuild_records: int = _setting(
         "20000", integer(0, 10**9), "records of each partition that prices reads again where Redis is empty"

@@ -181,7 +181,7 @@ def test_it_waits_for_what_is_not_there_yet(
         (
             "REDIS_TRADES",
             "0",
-            "REDIS_TRADES=0 (from the environment) is not allowed: it must be a whole number from 1 to 1000000\n",
+            "REDIS_TRADES=0 (from the environment) is not allowed: it must be a whole number from 1 to 100000\n",
         ),
     ],
 )
