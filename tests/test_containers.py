@@ -36,7 +36,8 @@ SERVICES = {name: block(name, within=block("services"), indent=2) for name in ke
 
 def test_the_services_are_the_way_of_the_data() -> None:
     """Kafka, its topic, an exchange, the producer, the job, latest prices, and a look at the topic."""
-    assert list(SERVICES) == ["kafka", "topic-init", "simulator", "producer", "ohlcv", "redis", "prices", "consumer"]
+    way = ["kafka", "topic-init", "simulator", "producer", "ohlcv", "redis", "stream-processor", "consumer"]
+    assert list(SERVICES) == way
 
 
 def test_compose_accepts_the_file() -> None:
@@ -53,7 +54,7 @@ def test_every_setting_reaches_the_containers() -> None:
     """Each setting is passed on from .env or the environment, or fixed; none that does not exist."""
     passed = keys(block("x-settings"), 2)
     assert sorted(passed) == sorted(described().keys() - NOT_PASSED_ON)
-    for name in ("topic-init", "simulator", "producer", "ohlcv", "prices"):
+    for name in ("topic-init", "simulator", "producer", "ohlcv", "stream-processor"):
         assert re.search(r"\*settings\b", SERVICES[name]), name
 
 
@@ -77,8 +78,8 @@ def test_the_fixed_settings_agree_with_the_services() -> None:
 
 def test_prices_can_be_scaled_and_redis_keeps_nothing() -> None:
     """More of them take a part of the partitions each: no name and no port is fixed. Redis is a cache, and bounded."""
-    assert "container_name" not in SERVICES["prices"]
-    assert "ports:" not in SERVICES["prices"] + SERVICES["redis"]
+    assert "container_name" not in SERVICES["stream-processor"]
+    assert "ports:" not in SERVICES["stream-processor"] + SERVICES["redis"]
     cache = f'--save, "", --appendonly, "no", --maxmemory, {MEMORY}, --maxmemory-policy, noeviction'
     assert cache in SERVICES["redis"]
 
