@@ -94,5 +94,3 @@ def duration_ms(lowest: int) -> Callable[[str], int]:
         return int(match[1]) * _UNITS_MS[match[2]]
 
     return parse
-
-

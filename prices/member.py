@@ -281,4 +281,3 @@ class _Rebalanced(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyt
 
 def _field(partition: TopicPartition) -> str:
     return position_field(partition.topic, partition.partition)
-
