@@ -113,9 +113,9 @@ class Member:
             known = self._known(dict(zip(waiting, stored, strict=True)))
             starts = {partition: start_of(known[partition], self._settings.rebuild_records) for partition in waiting}
             anew = {partition: start for partition, start in starts.items() if start.cause}
-            self._store.begin({_field(partition): start.offset for partition, start in anew.items()})
             if anew:
-                self._store.restore(self._newest)
+                self._store.restore(self._newest)  # first: where this fails, it is done again
+            self._store.begin({_field(partition): start.offset for partition, start in anew.items()})
         except StoreAway as error:
             self._away(error)
             return
