@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
 from market.latest import position_field
 from market.settings import Settings
@@ -39,6 +39,8 @@ _CHECK_S = 1.0
 _ASK_KAFKA_MS = 3_000
 _CLOSE_MS = 2_000
 _AGAIN_S = 1.0
+_JOIN_S = 60.0
+"""A rebalance takes half of it at the most (`POLL_INTERVAL_MS`): one that takes longer will not end."""
 
 
 class Member:
@@ -55,6 +57,8 @@ class Member:
         self._committed: dict[TopicPartition, int] = {}
         self._newest: dict[Name, Newest] = {}
         """What was written last of each symbol: so that quiet ones too have a price when Redis comes back empty."""
+        self._joining_since: float | None = None
+        """While the group has not said which partitions are ours."""
         self._retry = Retry()
         self._report = Report(counts, settings.kafka_topic)
         self._written_at = self._commit_at = time.monotonic()
@@ -67,6 +71,7 @@ class Member:
                 return
             self._counts.kafka_sessions += 1
             try:
+                self._joining_since = time.monotonic()
                 self._consumer.subscribe([self._settings.kafka_topic], listener=_Rebalanced(self))
                 log.info("%s at %s, as group %s", self._settings.kafka_topic, self._settings.bootstrap, self._group)
                 while not self._stop.is_set():
@@ -79,11 +84,15 @@ class Member:
 
     def given(self, partitions: Collection[TopicPartition]) -> None:
         """These are ours, and to be settled. (On a thread of kafka-python's, while this one waits for its poll.)"""
-        self._owned = set(partitions)
+        self._owned, self._joining_since = set(partitions), None
         self._unsettle(partitions)
 
     def taken(self, partitions: Collection[TopicPartition]) -> None:
-        """These are no longer ours. (On that thread, too.)"""
+        """These are no longer ours, and others are to be asked for. (On that thread, too.)"""
+        self._joining_since = time.monotonic()
+        # kafka-python 3.0.12 lets go of a join that it began because the topic has other partitions than it knew, when
+        # a poll ends before the join does: polls go on without partitions, and without heartbeats. Not where asked to.
+        self._consumer._coordinator.request_rejoin()
         self._owned -= set(partitions)
         self._forget(partitions)
 
@@ -96,6 +105,8 @@ class Member:
             if sum(map(len, records.values())) < self._settings.max_poll_records / 2:
                 self._stop.wait(_REST_S)
         now = time.monotonic()
+        if now - (self._joining_since or now) > _JOIN_S:
+            raise KafkaTimeoutError(f"the group {self._group} has given no partitions for {_JOIN_S:g} s")
         if now - self._written_at > _CHECK_S:
             self._check()
         if now - self._commit_at > _COMMIT_S:

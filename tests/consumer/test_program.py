@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,8 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
-from market.settings import ROOT
+from consumer import __main__ as program
+from market.settings import ROOT, load
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
@@ -108,6 +111,21 @@ def test_a_second_member_of_the_group_leaves_nothing_out(kafka: str, topic: str,
         behind.close()
     ids = [json.loads(line)["trade_id"] for line in (tmp_path / "out").read_text().splitlines()]
     assert sorted(ids) == list(range(12))
+
+
+def test_a_member_whose_partitions_are_taken_asks_for_others(kafka: str, topic: str) -> None:
+    """Also where the library would forget to: the topic was found to have other partitions, and the join took long."""
+    settings = load({"KAFKA_BOOTSTRAP": kafka, "KAFKA_TOPIC": topic}, dotenv=None)
+    arguments = argparse.Namespace(group=f"{topic}-asks", from_beginning=True)
+    member = program._connected(settings, arguments, threading.Event())
+    assert member is not None
+    try:
+        eventually(lambda: member.poll(timeout_ms=2_000) or len(member.assignment()) == 4, within_s=60)
+        eventually(lambda: member.poll(timeout_ms=2_000) or not member._coordinator.need_rejoin(), within_s=60)
+        member._subscription.rebalance_listener.on_partitions_revoked(member.assignment())
+        assert member._coordinator.need_rejoin()
+    finally:
+        member.close()
 
 
 def committed(kafka: str, topic: str, group: str) -> int:

@@ -22,6 +22,10 @@ class ScriptedConsumer:
     def __init__(self, *topics: Any) -> None:
         self.done: list[Any] = []
         self._topics = topics
+        self._coordinator = self
+
+    def request_rejoin(self) -> None:
+        """Of its coordinator; `test_program` asks a real one."""
 
     def topics(self) -> Any:
         """What there is, or that nobody answers."""

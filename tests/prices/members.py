@@ -22,15 +22,23 @@ from tests.support import eventually
 @contextmanager
 def member(kafka: str, topic: str, redis: OwnRedis, *, group: str = "", **settings: str) -> Iterator[Counts]:
     """A member until the end of the test, and its account."""
+    with at_work(kafka, topic, redis, group=group, **settings) as (_, counts):
+        yield counts
+
+
+@contextmanager
+def at_work(
+    kafka: str, topic: str, redis: OwnRedis, *, group: str = "", **settings: str
+) -> Iterator[tuple[Member, Counts]]:
+    """The member itself, and its account."""
     given = {"KAFKA_BOOTSTRAP": kafka, "KAFKA_TOPIC": topic, "REDIS_URL": redis.url, **settings}
     loaded = load(given, dotenv=None)
     store, counts, stop = Store(loaded.redis, kept=loaded.redis_trades), Counts(), threading.Event()
-    thread = threading.Thread(
-        target=Member(loaded, store, counts, stop, group=group or group_of(topic)).run, name="member"
-    )
+    one = Member(loaded, store, counts, stop, group=group or group_of(topic))
+    thread = threading.Thread(target=one.run, name="member")
     thread.start()
     try:
-        yield counts
+        yield one, counts
     finally:
         stop.set()
         thread.join(60)

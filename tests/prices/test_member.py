@@ -6,13 +6,14 @@ import signal
 import time
 
 import pytest
+from kafka import KafkaConsumer, TopicPartition
 
 from market.latest import NEWS, POSITIONS, position_field
 from market.trade import Reason, batch_record_of
 from prices.counts import Counts
 from prices.start import UNKNOWN
 from tests.prices.made import trade
-from tests.prices.members import ids, latest, member, offsets, publish, until_latest
+from tests.prices.members import at_work, group_of, ids, latest, member, offsets, publish, until_latest
 from tests.redis_servers import OwnRedis
 from tests.support import eventually
 
@@ -104,6 +105,37 @@ def test_members_share_the_partitions_and_leave_nothing_out(kafka: str, topic: s
         for symbol in SYMBOLS:
             until_latest(redis, 149, symbol)
             assert ids(redis, symbol) == list(range(150))
+
+
+def test_one_whose_partitions_were_taken_asks_for_others(kafka: str, topic: str, redis: OwnRedis) -> None:
+    """Also where the library would forget to."""
+    with at_work(kafka, topic, redis) as (one, counts):
+        eventually(lambda: len(counts.lag) == 4, within_s=60)
+        one.taken([TopicPartition(topic, number) for number in range(4)])
+        assert not counts.lag
+        publish(kafka, topic, trade(1))
+        until_latest(redis, 1)
+        eventually(lambda: len(counts.lag) == 4)
+        assert counts.kafka_sessions == 1
+
+
+def test_one_whom_the_group_gives_nothing_connects_again(
+    kafka: str, topic: str, redis: OwnRedis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rebalance that does not end, here for a member that no longer asks, is not waited for in silence."""
+    monkeypatch.setattr("prices.member._JOIN_S", 1.0)
+    publish(kafka, topic, trade(1))
+    silent = KafkaConsumer(topic, bootstrap_servers=kafka, group_id=group_of(topic), max_poll_interval_ms=300_000)
+    try:
+        eventually(lambda: silent.poll(timeout_ms=2_000) or silent.assignment(), within_s=60)
+        with member(kafka, topic, redis) as counts:
+            eventually(lambda: counts.kafka_sessions > 1, within_s=60)
+            silent.close()
+            monkeypatch.undo()
+            until_latest(redis, 1)
+    finally:
+        silent.close()
+    assert "has given no partitions for 1 s" in caplog.text
 
 
 def test_a_first_start_reads_the_end_of_a_long_topic(kafka: str, topic: str, redis: OwnRedis) -> None:

@@ -74,6 +74,7 @@ def program(folder: Path, environment: dict[str, str], group: str) -> Iterator[P
     finally:
         one.process.kill()
         one.process.wait()
+        print(one.said())  # shown where the test fails
 
 
 class Feed:
