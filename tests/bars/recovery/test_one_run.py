@@ -168,15 +168,16 @@ def test_a_lock_moved_aside_locks_nothing(
     configured: Settings, spark: SparkSession, holder: subprocess.Popen[str]
 ) -> None:
     """With the checkpoint moved away under a run that waits for it, the run takes the lock of the new folder."""
-    entered, done = threading.Event(), threading.Event()
+    asked, entered, done = threading.Event(), threading.Event(), threading.Event()
 
     def wait() -> None:
-        with pairing.locked(configured, spark, patience_s=60):
+        with pairing.locked(configured, spark, patience_s=60, waiting=lambda _: bool(asked.set())):
             entered.set()
             done.wait(60)
 
     waiting = threading.Thread(target=wait)
     waiting.start()
+    assert asked.wait(60)
     shutil.move(configured.checkpoints / "ohlcv", configured.checkpoints / "old")
     (configured.checkpoints / "ohlcv").mkdir()
     assert entered.wait(60)
