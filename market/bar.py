@@ -46,7 +46,10 @@ class Bar:
     missing_trades: int
     """Ids between the first and the last that no trade bears: 0 proves the bar complete."""
     revision: int = 0
-    """0 as the stream wrote it; an amended bar is a further row, numbered one higher. The highest is current."""
+    """0 as the stream wrote it; an amended bar is a further row, numbered one higher. The highest is current.
+
+    Of a wider bar, the highest among those that it is made of: above 0, some of it was amended.
+    """
 
 
 def bars_of(trades: Iterable[Trade], width_ms: int = WIDTH_MS) -> list[Bar]:
@@ -82,6 +85,12 @@ def current(bars: Iterable[Bar]) -> list[Bar]:
     return [latest[key] for key in sorted(latest)]
 
 
+def vwap_of(quote_volume: Decimal, volume: Decimal) -> Decimal:
+    """quote_volume / volume at 8 decimals, half up, in whole numbers: a quotient rounded twice can be wrong."""
+    n, d = int(quote_volume.scaleb(8, _EXACT)), int(volume.scaleb(8, _EXACT))
+    return Decimal((2 * n * 10**8 + d) // (2 * d)).scaleb(-8, _EXACT)
+
+
 def _bar(exchange: str, symbol: str, start: int, trades: list[Trade]) -> Bar:
     ordered = sorted(trades, key=lambda trade: (trade.timestamp, trade.trade_id))
     prices = [Decimal(trade.price) for trade in ordered]
@@ -99,7 +108,7 @@ def _bar(exchange: str, symbol: str, start: int, trades: list[Trade]) -> Bar:
         close=prices[-1],
         volume=volume,
         quote_volume=quote_volume,
-        vwap=_half_up(quote_volume, volume),
+        vwap=vwap_of(quote_volume, volume),
         trade_count=len(ordered),
         taker_buy_volume=_sum(Decimal(trade.quantity) for trade in taker_buys),
         taker_buy_quote_volume=_sum(_quote(trade) for trade in taker_buys),
@@ -123,13 +132,14 @@ def _rolled_up(exchange: str, symbol: str, start: int, bars: list[Bar]) -> Bar:
         close=bars[-1].close,
         volume=volume,
         quote_volume=quote_volume,
-        vwap=_half_up(quote_volume, volume),
+        vwap=vwap_of(quote_volume, volume),
         trade_count=count,
         taker_buy_volume=_sum(bar.taker_buy_volume for bar in bars),
         taker_buy_quote_volume=_sum(bar.taker_buy_quote_volume for bar in bars),
         first_trade_id=first,
         last_trade_id=last,
         missing_trades=last - first + 1 - count,
+        revision=max(bar.revision for bar in bars),
     )
 
 
@@ -143,9 +153,3 @@ def _sum(numbers: Iterable[Decimal]) -> Decimal:
     for number in numbers:
         total = _EXACT.add(total, number)
     return total
-
-
-def _half_up(numerator: Decimal, denominator: Decimal) -> Decimal:
-    """numerator / denominator at 8 decimals, half up, in whole numbers: a quotient rounded twice can be wrong."""
-    n, d = int(numerator.scaleb(8, _EXACT)), int(denominator.scaleb(8, _EXACT))
-    return Decimal((2 * n * 10**8 + d) // (2 * d)).scaleb(-8, _EXACT)

@@ -99,6 +99,14 @@ def test_wider_bars_are_those_of_the_trades(some: list[Trade], width_ms: int, ph
     assert rolled_up(reversed(bars_of(some)), width_ms, phase_ms) == expected
 
 
+def test_a_wider_bar_is_amended_where_a_second_of_it_is() -> None:
+    """Its revision is the highest of those of its seconds."""
+    bars = bars_of([trade(1_700_000_040_000 + 1_000 * second, second, "1") for second in range(3)])
+    (minute,) = rolled_up([bars[0], replace(bars[1], revision=2), replace(bars[2], revision=1)], 60_000)
+    assert minute.revision == 2
+    assert rolled_up(bars, 60_000)[0].revision == 0
+
+
 def test_recorded_seconds_roll_up_to_recorded_minutes() -> None:
     """A day of Coinbase's seconds, as others recorded them, gives all of its minutes in five fields."""
     seconds, minutes = (lean_bars(name) for name in ("second", "minute"))
