@@ -5,7 +5,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends openjdk-17-jre-headless \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --create-home --uid 1000 bars \
- && install -d -o bars -g bars /app /app/data /app/checkpoints /app/spill
+ && install -d -o bars -g bars /app /app/data /app/checkpoints /app/spill /app/run /app/run/rollups
 USER bars
 WORKDIR /app
 ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1

@@ -13,7 +13,7 @@ from local.redis_server import RedisServer
 from market.latest import address_of
 from market.settings import Settings
 
-NAMES = ("kafka", "simulator", "producer", "redis", "prices")
+NAMES = ("kafka", "simulator", "producer", "redis", "prices", "serve")
 _SETTLED_S = 1.5
 
 
@@ -50,8 +50,7 @@ def parts_of(settings: Settings, folder: Path, only: Sequence[str] = NAMES) -> l
     """
     needless = {"simulator": "simulator" not in settings.sources, "redis": bool(settings.redis_url)}
     wanted = [name for name in NAMES if name in only and not needless.get(name)]
-    made = {"kafka": _kafka, "simulator": _simulator, "producer": _producer, "redis": _redis, "prices": _prices}
-    return [part for name in wanted for part in made[name](settings, folder)]
+    return [part for name in wanted for part in _MADE[name](settings, folder)]
 
 
 def _kafka(settings: Settings, folder: Path) -> list[Part]:
@@ -140,8 +139,27 @@ def _prices(settings: Settings, folder: Path) -> list[Part]:
     ]
 
 
-def _answers(port: int, path: str) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+def _serve(settings: Settings, folder: Path) -> list[Part]:
+    # Where it listens everywhere, it is found here; the page is at its address.
+    host = "127.0.0.1" if settings.serve_host in ("0.0.0.0", "::") else settings.serve_host
+    port = settings.serve_port
+    return [
+        Part(
+            name="serve",
+            command=lambda: [sys.executable, "-m", "serve"],
+            address=f"http://{f'[{host}]' if ':' in host else host}:{port}",
+            log="serve.log",
+            ports={"SERVE_PORT": port},
+            is_ready=lambda _: _answers(port, "/healthz", host),
+            optional=True,  # and it needs neither Redis nor a table: it says what is away
+            start_s=30.0,
+            stop_s=3.0,
+        )
+    ]
+
+
+def _answers(port: int, path: str, host: str = "127.0.0.1") -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=2)
     try:
         connection.request("GET", path)
         return connection.getresponse().status == 200
@@ -149,3 +167,13 @@ def _answers(port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+_MADE: Mapping[str, Callable[[Settings, Path], list[Part]]] = {
+    "kafka": _kafka,
+    "simulator": _simulator,
+    "producer": _producer,
+    "redis": _redis,
+    "prices": _prices,
+    "serve": _serve,
+}

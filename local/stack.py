@@ -76,6 +76,12 @@ class Launch:
                 self.say(_told(part))
         return all(parts[part.name].state in ("running", "done", state.MISSING) for part in self.wanted)
 
+    def address_of(self, name: str) -> str | None:
+        """Where a wanted part is found; None where it does not serve."""
+        shown = state.read(FOLDER)
+        running = {part.name for part in shown.parts if part.state == "running"} if shown else set()
+        return next((part.address for part in self.wanted if part.name == name and name in running), None)
+
     def wait(self) -> None:
         while not self.poll():
             time.sleep(0.05)

@@ -27,8 +27,9 @@ from market.settings import Settings, SettingsError, described, load
 USAGE = """\
 usage: ./spark-submit.sh [spark-submit options] jobs/<job>.py [job options]
 
-Sets up once (scripts/setup), starts the local stack (Kafka, simulator, producer, Redis, prices) if KAFKA_BOOTSTRAP is
-not set, and submits the job to Spark. Settings come from the environment or from .env: see .env.example.
+Sets up once (scripts/setup), starts the local stack (Kafka, simulator, producer, Redis, prices, serve) if
+KAFKA_BOOTSTRAP is not set, and submits the job to Spark. Settings come from the environment or from .env: see
+.env.example.
 
   ./spark-submit.sh jobs/ohlcv.py                      bars from the simulated exchanges, until Ctrl-C
   ./spark-submit.sh jobs/ohlcv.py --available-now      process what the topic holds, then exit
@@ -111,7 +112,7 @@ class Submission:
             return None
         live = self._job == "ohlcv.py" and "--available-now" not in self._arguments.job
         only = parts.NAMES if live else ("kafka",)
-        names = "Kafka, simulator, producer, Redis, prices" if live else "Kafka alone"
+        names = "Kafka, simulator, producer, Redis, prices, serve" if live else "Kafka alone"
         _say(
             f"KAFKA_BOOTSTRAP is not set: using the local stack ({names}; Kafka on {self._settings.bootstrap}).\n"
             f"For a cluster of your own: KAFKA_BOOTSTRAP=host:9092 SOURCE=binance ./spark-submit.sh …"
@@ -169,8 +170,9 @@ class Submission:
             elif asked:
                 time.sleep(0.05)
             else:
-                up = up or launch is None or launch.poll()
-                if up and launch:
+                if launch and not up and (up := launch.poll()):
+                    _tell_address(launch)
+                if up:
                     self._tell_restarts()
                 self._signalled.wait(0.1)
         # The driver is a child of the JVM, and of no use without it.
@@ -208,6 +210,12 @@ class Submission:
         self._signalled_at = self._signalled_at or time.monotonic()
         self._signals.append(number)
         self._signalled.set()
+
+
+def _tell_address(launch: stack.Launch) -> None:
+    """Where prices and bars are to be seen, if they are."""
+    if address := launch.address_of("serve"):
+        _say(f"Prices and bars: {address}")
 
 
 def _driver(pid_file: Path) -> int | None:

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 
+def text(value: str) -> str:
+    return value
+
+
 def some_text(value: str) -> str:
     if not value:
         raise ValueError("some text")
@@ -57,6 +61,29 @@ def one_of(*allowed: str) -> Callable[[str], str]:
         return value
 
     return parse
+
+
+def yes_or_no(value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise ValueError("yes or no")
+    return value == "yes"
+
+
+_HOST = r"(?:[0-9a-z_.-]{1,253}|\[[0-9a-f:.]{2,45}\])"
+
+
+def host_names(value: str) -> tuple[str, ...]:
+    found = names(value.lower())
+    if not all(re.fullmatch(_HOST, name) for name in found):
+        raise ValueError("names of hosts without a port, several by comma; an IPv6 address in brackets")
+    return found
+
+
+def origins(value: str) -> tuple[str, ...]:
+    found = names(value.lower())
+    if not all(re.fullmatch(rf"https?://{_HOST}(?::[0-9]{{1,5}})?", name) for name in found):
+        raise ValueError("https://host or http://host:port, several by comma")
+    return found
 
 
 def integer(lowest: int, highest: int) -> Callable[[str], int]:

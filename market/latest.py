@@ -15,6 +15,7 @@ so that it tells whether Redis has lost something, be it everything or the last 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
@@ -31,6 +32,8 @@ TRADE = "trade"
 
 PRICE_FIELDS = ("price", "quantity", "timestamp", "trade_id", "is_buyer_maker", "kafka_time")
 """Of the hash of a price, what readers want. The others are the writer's: which ids it has seen."""
+
+_is_decimal = re.compile("(?:0|[1-9][0-9]{0,19})(?:[.][0-9]{1,20})?").fullmatch
 
 
 class Price(NamedTuple):
@@ -78,7 +81,7 @@ def line_of(trade: Trade, kafka_time: int) -> str:
 def trade_of(exchange: str, symbol: str, line: str) -> Trade:
     """The trade of a line. Raises `ValueError` for what is none."""
     timestamp, trade_id, price, quantity, side, _ = line.split(" ")
-    return Trade(exchange, symbol, price, quantity, int(timestamp), int(trade_id), _is_true(side))
+    return Trade(exchange, symbol, _decimal(price), _decimal(quantity), int(timestamp), int(trade_id), _is_true(side))
 
 
 def price_of(exchange: str, symbol: str, values: Sequence[str | None]) -> Price | None:
@@ -87,7 +90,14 @@ def price_of(exchange: str, symbol: str, values: Sequence[str | None]) -> Price 
         return None
     price, quantity, timestamp, trade_id, side, kafka_time = (value or "" for value in values)
     return Price(
-        exchange, symbol, price, quantity, int(timestamp), int(trade_id), _is_true(side), kafka_time=int(kafka_time)
+        exchange,
+        symbol,
+        _decimal(price),
+        _decimal(quantity),
+        int(timestamp),
+        int(trade_id),
+        _is_true(side),
+        int(kafka_time),
     )
 
 
@@ -101,6 +111,12 @@ def address_of(url: str) -> str:
 def _plain(text: str) -> str:
     """A decimal without an exponent."""
     return format(Decimal(text), "f") if "e" in text or "E" in text else text
+
+
+def _decimal(text: str) -> str:
+    if not _is_decimal(text):
+        raise ValueError(f"{text[:50]!r} is no decimal")
+    return text
 
 
 def _is_true(side: str) -> bool:

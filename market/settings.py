@@ -15,7 +15,21 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from market.allowed import addresses, duration_ms, integer, names, number, one_of, some_of, some_text, url_of_redis
+from market.allowed import (
+    addresses,
+    duration_ms,
+    host_names,
+    integer,
+    names,
+    number,
+    one_of,
+    origins,
+    some_of,
+    some_text,
+    text,
+    url_of_redis,
+    yes_or_no,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder: relative paths in settings start here, from whichever folder a program is started."""
@@ -28,8 +42,8 @@ class SettingsError(ValueError):
     """A setting has a value that is not allowed. The message names it, the value and what is allowed."""
 
 
-def _setting(default: str, parse: Callable[[str], Any], meaning: str) -> Any:
-    return field(metadata={"default": default, "parse": parse, "meaning": meaning})
+def _setting(default: str, parse: Callable[[str], Any], meaning: str, *, secret: bool = False) -> Any:
+    return field(repr=not secret, metadata={"default": default, "parse": parse, "meaning": meaning})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +163,34 @@ class Settings:
     archive_days: int = _setting(
         "0", integer(0, 36_500), "days of trades and rejected trades that are kept. 0: all, for ever"
     )
+    serve_host: str = _setting(
+        "127.0.0.1", some_text, "address that the query service listens at; another than loopback needs SERVE_API_KEY"
+    )
+    serve_port: int = _setting("3000", integer(1, 65535), "port of the query service")
+    serve_api_key: str = _setting(
+        "", text, "what whoever asks the query service has to know, 16 characters or more. Empty: nothing", secret=True
+    )
+    serve_open: bool = _setting(
+        "no", yes_or_no, "yes: listen at another address than loopback without SERVE_API_KEY too"
+    )
+    serve_names: tuple[str, ...] = _setting(
+        "", host_names, "names by which the query service may be called, besides localhost and SERVE_HOST"
+    )
+    serve_origins: tuple[str, ...] = _setting(
+        "", origins, "web sites whose pages may ask the query service, such as https://charts.example.com. Empty: none"
+    )
+    serve_rate: float = _setting(
+        "1000", number(0, 1e6), "requests per second that one address may make to the query service. 0: any number"
+    )
+    serve_recent: int = _setting(
+        "3600", integer(60, 10**6), "newest bars of each symbol that the query service keeps in memory, at most"
+    )
+    rollup_dir: str = _setting(
+        "run/rollups", some_text, "folder in which the query service keeps minutes and hours of days that are over"
+    )
+    stale_after: int = _setting(
+        "15s", duration_ms(1000), "age after which a price is called stale, and the table when nothing new comes"
+    )
     log_level: str = _setting(
         "INFO", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "what our programs log: DEBUG, INFO, WARNING, ERROR"
     )
@@ -192,6 +234,11 @@ class Settings:
     def spill(self) -> Path:
         """Folder of what Kafka did not take."""
         return self._folder(self.spill_dir)
+
+    @property
+    def rollups(self) -> Path:
+        """Folder of minutes and hours that are kept, of any table: each has a folder of its own."""
+        return ROOT / Path(self.rollup_dir).expanduser()
 
     def _folder(self, setting: str) -> Path:
         folder = ROOT / Path(setting).expanduser()

@@ -35,9 +35,9 @@ SERVICES = {name: block(name, within=block("services"), indent=2) for name in ke
 
 
 def test_the_services_are_the_way_of_the_data() -> None:
-    """Kafka, its topic, an exchange, the producer, the job, latest prices, and a look at the topic."""
-    way = ["kafka", "topic-init", "simulator", "producer", "ohlcv", "redis", "stream-processor", "consumer"]
-    assert list(SERVICES) == way
+    """Kafka, its topic, an exchange, the producer, the job, latest prices, who serves them, and a look at the topic."""
+    before = ["kafka", "topic-init", "simulator", "producer", "ohlcv"]
+    assert list(SERVICES) == [*before, "redis", "stream-processor", "serve", "consumer"]
 
 
 def test_compose_accepts_the_file() -> None:
@@ -54,12 +54,12 @@ def test_every_setting_reaches_the_containers() -> None:
     """Each setting is passed on from .env or the environment, or fixed; none that does not exist."""
     passed = keys(block("x-settings"), 2)
     assert sorted(passed) == sorted(described().keys() - NOT_PASSED_ON)
-    for name in ("topic-init", "simulator", "producer", "ohlcv", "stream-processor"):
+    for name in ("topic-init", "simulator", "producer", "ohlcv", "stream-processor", "serve"):
         assert re.search(r"\*settings\b", SERVICES[name]), name
 
 
 def test_the_fixed_settings_agree_with_the_services() -> None:
-    """Kafka and the simulator are found by their services' names, at the ports they listen on."""
+    """Kafka, Redis and the simulator are found by their services' names, at the ports they listen on."""
     settings = dict(re.findall(r"^  ([A-Z_]+): (.+)$", block("x-settings"), re.MULTILINE))
     assert settings == {
         "KAFKA_BOOTSTRAP": "kafka:9092",
@@ -69,10 +69,16 @@ def test_the_fixed_settings_agree_with_the_services() -> None:
         "SIMULATOR_PORT": "28080",
         "OUTPUT_DIR": "data",
         "CHECKPOINT_DIR": "checkpoints",
+        "SERVE_HOST": "0.0.0.0",
+        "SERVE_PORT": "3000",
+        "SERVE_OPEN": '"yes"',
+        "ROLLUP_DIR": "run/rollups",
     }
     assert "INTERNAL://kafka:9092,EXTERNAL://localhost:${KAFKA_PORT:-29092}" in SERVICES["kafka"]
     assert ":28080/healthz" in SERVICES["simulator"]
     assert '["tables:/app/data", "checkpoints:/app/checkpoints"]' in SERVICES["ohlcv"]
+    assert '["tables:/app/data:ro", "rollups:/app/run/rollups"]' in SERVICES["serve"]
+    assert ":3000/healthz" in SERVICES["serve"]
     assert "WORKDIR /app" in DOCKERFILE
 
 
@@ -94,7 +100,11 @@ def test_defaults_in_the_file_are_those_of_the_settings() -> None:
 def test_ports_are_published_on_loopback_alone() -> None:
     """Nothing is offered to the network."""
     published = [port for text in SERVICES.values() for port in re.findall(r"ports: \[(.*)\]", text)]
-    assert published == ['"127.0.0.1:${KAFKA_PORT:-29092}:29092"', '"127.0.0.1:4040:4040"']
+    assert published == [
+        '"127.0.0.1:${KAFKA_PORT:-29092}:29092"',
+        '"127.0.0.1:4040:4040"',
+        '"127.0.0.1:${SERVE_PORT:-3000}:3000"',
+    ]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -109,9 +119,9 @@ def test_each_service_has_a_limit_and_comes_back(name: str) -> None:
 
 
 def test_volumes_are_declared_and_used() -> None:
-    """Kafka's data, the tables, the checkpoints and what waits for Kafka survive `down`."""
+    """Kafka's data, the tables, the checkpoints, what waits for Kafka, and what was rolled up survive `down`."""
     used = {name for text in SERVICES.values() for name in re.findall(r'"([a-z]+):/', text)}
-    assert sorted(keys(block("volumes"), 2)) == sorted(used) == ["checkpoints", "kafka", "spill", "tables"]
+    assert sorted(keys(block("volumes"), 2)) == sorted(used) == ["checkpoints", "kafka", "rollups", "spill", "tables"]
 
 
 def test_nothing_asks_for_what_an_engine_may_refuse() -> None:

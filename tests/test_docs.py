@@ -17,12 +17,13 @@ from local.arguments import split
 from market.settings import ROOT, described, load
 from prices import metrics as prices
 from producer import metrics as producer
+from serve import meters as serve
 
 README = (ROOT / "README.md").read_text()
 DECISIONS = (ROOT / "docs/decisions.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-OUTSIDE = {"kill", "pgrep", "head", "docker", "redis-cli"}
+OUTSIDE = {"kill", "pgrep", "head", "docker", "redis-cli", "curl"}
 """Programs that the README uses and that are not ours."""
 
 PROGRAMS = {
@@ -32,6 +33,7 @@ PROGRAMS = {
     "consumer": ("-m", "consumer"),
     "prices": ("-m", "prices"),
     "simulator": ("-m", "simulator"),
+    "serve": ("-m", "serve"),
     "bars.upkeep": ("-m", "bars.upkeep"),
     "local up": ("-m", "local", "up"),
     "local down": ("-m", "local", "down"),
@@ -116,12 +118,12 @@ def test_each_command_of_the_readme_exists_with_its_options(command: str) -> Non
 
 
 def test_the_readmes_python_can_be_compiled() -> None:
-    """The ways to read the bars are Python, and name the table where it lies."""
+    """The ways to read the bars are Python, and name the table where it lies, or the service."""
     examples = blocks(README, "python")
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         compile(example, "README.md", "exec")
-        assert "data/local/bars_1s" in example
+        assert "data/local/bars_1s" in example or "localhost:3000" in example
 
 
 def test_the_settings_table_is_the_settings() -> None:
@@ -131,10 +133,10 @@ def test_the_settings_table_is_the_settings() -> None:
 
 
 def test_operations_explain_every_metric() -> None:
-    """`docs/operations.md` has a row for each metric of producer and prices, in their order, and for no other."""
+    """`docs/operations.md` has a row for each metric of each program, in their order, and for no other."""
     operations = (ROOT / "docs" / "operations.md").read_text()
-    rows = re.findall(r"^\| `((?:producer|prices)_[a-z_]+)` \|", operations, re.MULTILINE)
-    assert rows == [*producer.MEANINGS, *prices.MEANINGS]
+    rows = re.findall(r"^\| `((?:producer|prices|serve)_[a-z_]+)` \|", operations, re.MULTILINE)
+    assert rows == [*producer.MEANINGS, *prices.MEANINGS, *serve.MEANINGS]
 
 
 def test_env_example_is_the_settings() -> None:
@@ -163,7 +165,7 @@ def test_links_lead_to_files(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_named_exist(page: Path) -> None:
     """A path of ours in backquotes is there."""
-    tracked = "market|producer|prices|bars|jobs|simulator|local|conf|scripts|tests|docs"
+    tracked = "market|producer|prices|serve|bars|jobs|simulator|local|conf|scripts|tests|docs"
     names = re.findall(rf"`(?:[.]/)?((?:{tracked})/[a-z0-9_./-]+)", page.read_text())
     assert [name for name in names if not (ROOT / name).exists()] == []
 

@@ -18,6 +18,7 @@ ALLOWED = {
     "producer": {"market"},
     "consumer": {"market"},
     "prices": {"market"},
+    "serve": {"market"},
     "bars": {"market"},
     "simulator": {"market.settings"},
     "local": {"market"},
@@ -33,6 +34,17 @@ FOREIGN = {
     "consumer": {"kafka"},
     "prices": {"kafka", "prometheus_client", "redis"},
     "chaos": {"bench", "deltalake", "kafka", "pyarrow"},  # of bench, the form of a result
+    "serve": {
+        "deltalake",
+        "fastapi",
+        "msgspec",
+        "numpy",
+        "prometheus_client",
+        "pyarrow",
+        "redis",
+        "starlette",
+        "uvicorn",
+    },
     "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "prometheus_client", "rich", "websockets"},
 }
 """Packages of others that these may import, beside the standard library: only `bars` and `jobs` know Spark."""

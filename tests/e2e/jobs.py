@@ -85,7 +85,7 @@ def submitted(words: Sequence[str], environment: dict[str, str], log: Path) -> I
 
 def own_stack(folder: Path) -> dict[str, str]:
     """Settings of a local stack that meets no other: its folders and its ports."""
-    kafka, controller, simulator, redis, ui = free_ports(5)
+    kafka, controller, simulator, redis, serve, ui = free_ports(6)
     return {
         "KAFKA_BOOTSTRAP": "",
         "SOURCE": "simulator",
@@ -95,6 +95,8 @@ def own_stack(folder: Path) -> dict[str, str]:
         "SIMULATOR_PORT": str(simulator),
         "REDIS_PORT": str(redis),
         "REDIS_URL": "",
+        "SERVE_PORT": str(serve),
+        "ROLLUP_DIR": str(folder / "rollups"),
         "OUTPUT_DIR": str(folder / "data"),
         "CHECKPOINT_DIR": str(folder / "checkpoints"),
         "SPARK_UI_PORT": str(ui),

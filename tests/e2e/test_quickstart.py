@@ -8,6 +8,7 @@ import signal
 import urllib.request
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,10 @@ def test_quickstart(tmp_path: Path, is_killed: bool) -> None:
         bars = current(written)
         assert ("The local stack runs already" in job.log()) == is_killed
         assert listening(int(environment["SPARK_UI_PORT"])) == {"127.0.0.1"}
+        service = f"http://127.0.0.1:{environment['SERVE_PORT']}"
+        assert f"Prices and bars: {service}\n" in job.log()
+        assert told_by(f"{service}/price/BTCUSDT")["exchange"] == BINANCE
+        assert told_by(f"{service}/bars/BTCUSDT?interval=1s&from={bars[0].timestamp}&limit=1")["bars"]
         shown = state.read(run)
         assert shown is not None
         running = [part.process for part in shown.parts if part.process] + [shown.supervisor]
@@ -57,6 +62,12 @@ def test_quickstart(tmp_path: Path, is_killed: bool) -> None:
     with submitted(["--conf", "spark.ui.enabled=false", "jobs/reconcile.py", "--check"], environment, log) as audit:
         assert audit.process.wait(timeout=PATIENCE_S) == 0, audit.log()
     assert "the table equals the trades" in audit.log()
+
+
+def told_by(address: str) -> Any:
+    """What the service answers."""
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        return json.load(answer)
 
 
 def assert_equal_to_klines(bars: list[Bar], exchange: str) -> None:

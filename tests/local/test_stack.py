@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.kafka, self.controller, self.simulator, self.redis = free_ports(4)
+        self.kafka, self.controller, self.simulator, self.redis, self.serve = free_ports(5)
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in ("KAFKA_BOOTSTRAP", "SOURCE")},
             "BARS_RUN_DIR": str(folder),
@@ -37,6 +38,9 @@ class Stack:
             "KAFKA_CONTROLLER_PORT": str(self.controller),
             "SIMULATOR_PORT": str(self.simulator),
             "REDIS_PORT": str(self.redis),
+            "SERVE_PORT": str(self.serve),
+            "OUTPUT_DIR": str(folder / "data"),
+            "ROLLUP_DIR": str(folder / "rollups"),
             "PRICES_METRICS_PORT": "0",
             "KAFKA_BOOTSTRAP": "",
             "REDIS_URL": "",
@@ -84,7 +88,7 @@ def test_up_status_down(stack: Stack) -> None:
     assert stack.run("status").returncode == 3
     up = stack.run("up")
     assert (up.returncode, up.stderr) == (0, "")
-    parts = ["kafka", "topics", "simulator", "producer", "redis", "prices"]
+    parts = ["kafka", "topics", "simulator", "producer", "redis", "prices", "serve"]
     assert [line.split()[0] for line in up.stdout.splitlines()[:-1]] == parts
     shown = shown_by(stack)
     eventually(lambda: stack.records() > 100)
@@ -93,36 +97,41 @@ def test_up_status_down(stack: Stack) -> None:
     assert (again.returncode, again.stdout) == (
         0,
         f"The local stack runs already (pid {shown.supervisor.pid}): "
-        "kafka (running), simulator (running), producer (running), redis (running), prices (running).\n",
+        "kafka (running), simulator (running), producer (running), redis (running), prices (running), "
+        "serve (running).\n",
     )
 
     status = stack.run("status")
     assert status.returncode == 0
     rows = [line.split() for line in status.stdout.splitlines()]
-    assert [row[:2] for row in rows[1:7]] == [
+    assert [row[:2] for row in rows[1:8]] == [
         ["kafka", "running"],
         ["topics", "done"],
         ["simulator", "running"],
         ["producer", "running"],
         ["redis", "running"],
         ["prices", "running"],
+        ["serve", "running"],
     ]
 
     down = stack.run("down", timeout_s=15)
     assert down.returncode == 0
-    assert down.stdout.endswith(" s: prices, redis, producer, simulator, kafka.\n")
+    assert down.stdout.endswith(" s: serve, prices, redis, producer, simulator, kafka.\n")
     assert alive(shown) == []
     assert state.read(stack.folder) is None
     assert stack.run("down").stdout == "The local stack is not running.\n"
 
 
-def test_prices_are_in_redis(stack: Stack) -> None:
-    """The stack's own Redis holds a price of every simulated symbol, soon after the stack is up."""
+def test_prices_are_in_redis_and_served(stack: Stack) -> None:
+    """The stack's own Redis holds a price of every simulated symbol, soon after the stack is up; the service has it."""
     assert stack.run("up").returncode == 0
     with Redis.from_url(f"redis://127.0.0.1:{stack.redis}/0", decode_responses=True) as redis:
         known = eventually(lambda: redis.smembers(KNOWN))
         assert {name.partition(":")[0] for name in known} <= {"sim-binance", "sim-coinbase"}
         eventually(lambda: redis.hget(price_key("sim-binance", "BTCUSDT"), "price"))
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.serve}/price/BTCUSDT", timeout=10) as answer:
+        told = json.load(answer)
+    assert (told["symbol"], told["exchange"], told["stale"]) == ("BTCUSDT", "sim-binance", False)
 
 
 def test_without_redis_the_bars_have_all_they_need(stack: Stack) -> None:
@@ -130,16 +139,27 @@ def test_without_redis_the_bars_have_all_they_need(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", stack.redis)):
         up = stack.run("up")
     assert (up.returncode, up.stderr) == (0, "")
-    assert up.stdout.splitlines()[-3:-1] == [
+    assert up.stdout.splitlines()[-4:-2] == [
         f"  redis      missing   port {stack.redis} on 127.0.0.1, which redis needs, is taken (Address already in "
         "use). Stop what listens there, or choose another port: REDIS_PORT=<port>",
         "  prices     missing   it needs redis",
     ]
+    assert up.stdout.splitlines()[-2].split()[::3] == ["serve", f"http://127.0.0.1:{stack.serve}"]
     eventually(lambda: stack.records() > 100)
     status = stack.run("status")
     assert status.returncode == 0
     assert "prices is missing: it needs redis\n" in status.stdout
-    assert stack.run("down").stdout.endswith(" s: producer, simulator, kafka.\n")
+    assert stack.run("down").stdout.endswith(" s: serve, producer, simulator, kafka.\n")
+
+
+def test_without_the_service_the_bars_have_all_they_need(stack: Stack) -> None:
+    """Where its port is taken, it is left out; that is said, and prices and trades flow."""
+    with socket.create_server(("127.0.0.1", stack.serve)):
+        up = stack.run("up")
+    assert (up.returncode, up.stderr) == (0, "")
+    assert up.stdout.splitlines()[-2].startswith(f"  serve      missing   port {stack.serve} on 127.0.0.1, which serve")
+    eventually(lambda: stack.records() > 100)
+    assert stack.run("down").stdout.endswith(" s: prices, redis, producer, simulator, kafka.\n")
 
 
 def test_kafka_alone_and_what_is_not_there(stack: Stack) -> None:

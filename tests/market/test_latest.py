@@ -47,7 +47,9 @@ def test_an_exponent_is_written_out(text: str, plain: str) -> None:
     assert trade_of("binance", "BTCUSDT", line) == TRADE._replace(price=plain, quantity=plain)
 
 
-@pytest.mark.parametrize("line", ["", "1 2 3", "a 1 2 3 true 4", "1 2 3 4 maybe 5", "1 2 3 4 true 5 6"])
+@pytest.mark.parametrize(
+    "line", ["", "1 2 3", "a 1 2 3 true 4", "1 2 3 4 maybe 5", "1 2 3 4 true 5 6", "1 2 x 4 true 5", "1 2 3 1e5 true 6"]
+)
 def test_a_line_that_is_no_trade_is_told(line: str) -> None:
     """Nobody takes nonsense in Redis for a trade."""
     with pytest.raises(ValueError):  # noqa: PT011  # of several kinds, and no message is promised
@@ -63,6 +65,8 @@ def test_a_price_is_read_from_the_fields_of_its_hash() -> None:
     assert price_of("binance", "BTCUSDT", [None] * 6) is None
     with pytest.raises(ValueError, match="neither true nor false"):
         price_of("binance", "BTCUSDT", [*values[:4], None, values[5]])
+    with pytest.raises(ValueError, match="'' is no decimal"):
+        price_of("binance", "BTCUSDT", [values[0], None, *values[2:]])
 
 
 @pytest.mark.parametrize(

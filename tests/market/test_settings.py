@@ -79,6 +79,13 @@ def test_durations_have_a_number_and_a_unit(text: str, milliseconds: int) -> Non
         ("REDIS_URL", "redis://", "redis://host:port/number, rediss://… or unix:///path"),
         ("REDIS_URL", "redis://host:port", "redis://host:port/number, rediss://… or unix:///path"),
         ("REDIS_URL", "http://host:6379", "redis://host:port/number, rediss://… or unix:///path"),
+        ("SERVE_OPEN", "true", "yes or no"),
+        (
+            "SERVE_NAMES",
+            "localhost:3000",
+            "names of hosts without a port, several by comma; an IPv6 address in brackets",
+        ),
+        ("SERVE_ORIGINS", "charts.example.com", "https://host or http://host:port, several by comma"),
         (
             "WATERMARK_DELAY",
             "0s",
@@ -169,3 +176,21 @@ def test_the_local_stacks_tables_and_checkpoints_lie_apart() -> None:
     assert (settings().tables, settings().checkpoints) == (ROOT / "data/local", ROOT / "checkpoints/local")
     own = settings(KAFKA_BOOTSTRAP="host:9092", OUTPUT_DIR="/somewhere", CHECKPOINT_DIR="aside")
     assert (own.tables, own.checkpoints) == (Path("/somewhere"), ROOT / "aside")
+
+
+def test_the_query_service_is_for_this_machine_unless_it_is_said_otherwise() -> None:
+    """Loopback, port 3000, no key, no other name and no other site."""
+    found = settings()
+    assert (found.serve_host, found.serve_port, found.serve_api_key, found.serve_open) == ("127.0.0.1", 3000, "", False)
+    assert (found.serve_names, found.serve_origins) == ((), ())
+    named = settings(
+        SERVE_NAMES="Bars.example.com, [FD00::5]", SERVE_ORIGINS="https://Charts.example.com,http://one:8080"
+    )
+    assert named.serve_names == ("bars.example.com", "[fd00::5]")
+    assert named.serve_origins == ("https://charts.example.com", "http://one:8080")
+    assert (found.rollups, found.stale_after) == (ROOT / "run/rollups", 15_000)
+
+
+def test_a_secret_is_not_shown_with_the_settings() -> None:
+    """Who prints them for a report does not print the key."""
+    assert "sesame-open-sesame" not in repr(settings(SERVE_API_KEY="sesame-open-sesame"))

@@ -1,0 +1,170 @@
+"""Streams that many listen to: each event is made once, however many want it. What runs is asked of `serve.live`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from market.bar import Bar
+from market.trade import Trade
+from serve.binance.frames import combined, kline_event, mini_ticker_event, ticker_event, trade_event
+from serve.binance.klines import line_of
+from serve.binance.outbox import Outbox
+from serve.binance.service import Service
+from serve.binance.shapes import Day
+from serve.binance.streams import TICKER, Stream
+from serve.running import floored
+
+CATCH_UP = 1_000
+"""Intervals that are told as finished at once, at most: the newest ones."""
+_HELD = 10_000
+"""Trades that are read again after an interruption, at most."""
+
+
+class Listener(NamedTuple):
+    """How one client wants the events of one stream."""
+
+    outbox: Outbox
+    name: str
+    """Of the stream, for combined events."""
+    is_combined: bool
+    unit_us: int
+
+
+class Feed:
+    """One stream of one exchange, and who listens to it."""
+
+    def __init__(self) -> None:
+        self.listeners: set[Listener] = set()
+
+    def send(self, event: Callable[[int], str]) -> None:
+        """Send an event, which is made for each unit of time that somebody wants."""
+        made: dict[int, str] = {}
+        for listener in self.listeners:
+            text = made.get(listener.unit_us)
+            if text is None:
+                text = made[listener.unit_us] = event(listener.unit_us)
+            listener.outbox.put(combined(listener.name, text) if listener.is_combined else text)
+
+
+class TradeFeed(Feed):
+    """`@trade`: each trade as it comes."""
+
+    def __init__(self, service: Service, key: tuple[str, str]) -> None:
+        super().__init__()
+        self._service, self._key = service, key
+        self._last: Trade | None = None
+        """The newest trade that was sent."""
+        self._old: tuple[int, int] = (-1, -1)
+        """After an interruption: what is not newer than this was sent before, or is of before anybody listened."""
+
+    def take(self, trades: Iterable[Trade]) -> None:
+        """Send new trades."""
+        for trade in trades:
+            order = trade.timestamp, trade.trade_id
+            if order <= self._old:  # Redis was emptied, and is filled again
+                continue
+            self._send(trade)
+            if self._last is None or order > (self._last.timestamp, self._last.trade_id):
+                self._last = trade
+
+    async def resume(self) -> None:
+        """Send what came during an interruption, as far as Redis holds it. Raises `PricesAway`."""
+        last = self._last
+        if last is None:
+            held = await self._service.prices.trades(*self._key, limit=1)
+            self._old = max([self._old, *((trade.timestamp, trade.trade_id) for trade in held)])
+            return
+        self._old = last.timestamp, last.trade_id
+        self.take(await self._service.prices.trades(*self._key, limit=_HELD, from_id=last.trade_id + 1))
+        newest = self._last or last
+        self._old = newest.timestamp, newest.trade_id
+
+    def _send(self, trade: Trade) -> None:
+        event_ms = self._service.now_ms()
+        self.send(lambda unit_us: trade_event(trade, event_ms, unit_us))
+
+
+class KlineFeed(Feed):
+    """`@kline_…`: what runs, again and again, and each interval once more when the table has it, as final.
+
+    An interval is told before the next one begins, so that clients who go by the order of first appearance keep it. Its
+    final form comes when its seconds are in the table, a few seconds behind the first forms of the next interval.
+    """
+
+    def __init__(self, service: Service, key: tuple[str, str], stream: Stream) -> None:
+        super().__init__()
+        self._service, self._key, self._stream = service, key, stream
+        self._width_ms, self._phase_ms = stream.width_ms, stream.phase_ms
+        self._final_ms = self._finished_ms()
+        """Intervals that begin before this were told as final, or before anybody listened."""
+        self._shown: dict[int, Bar] = {}
+        self._lock = asyncio.Lock()
+
+    async def finish(self) -> None:
+        """Send the intervals that have become final. Raises `BarsAway`."""
+        async with self._lock:
+            await self._finish()
+
+    async def run(self) -> None:
+        """Send what runs. Raises `BarsAway`."""
+        async with self._lock:
+            await self._finish()
+            line = await line_of(self._service.bars, self._service.live, *self._key, self._width_ms, self._phase_ms)
+            bars = await line.first(self._final_ms, None, CATCH_UP)
+            for bar in bars:
+                if bar is bars[-1] or self._shown.get(bar.timestamp) != bar:
+                    self._send(bar, closed=False)
+            self._shown = {bar.timestamp: bar for bar in bars}
+
+    async def _finish(self) -> None:
+        end_ms = self._finished_ms()
+        if end_ms <= self._final_ms:
+            return
+        if not self._final_ms:  # there was no table yet: its past is not told
+            self._final_ms = end_ms
+            return
+        start_ms = max(self._final_ms, end_ms - CATCH_UP * self._width_ms)
+        line = await line_of(self._service.bars, self._service.live, *self._key, self._width_ms, self._phase_ms)
+        for bar in await line.first(start_ms, end_ms - self._width_ms, CATCH_UP):
+            self._send(bar, closed=True)
+        self._final_ms = end_ms
+
+    def _finished_ms(self) -> int:
+        return floored(self._service.live.closed_ms, self._width_ms, self._phase_ms)
+
+    def _send(self, bar: Bar, *, closed: bool) -> None:
+        event_ms, interval, width_ms = self._service.now_ms(), self._stream.interval, self._width_ms
+        self.send(lambda unit_us: kline_event(bar, interval, width_ms, event_ms, unit_us, closed=closed))
+
+
+class DayFeed(Feed):
+    """`@miniTicker` and `@ticker`: 24 hours, again and again."""
+
+    def __init__(self, service: Service, stream: Stream) -> None:
+        super().__init__()
+        self._service = service
+        self._event = ticker_event if stream.kind == TICKER else mini_ticker_event
+
+    def tell(self, day: Day) -> None:
+        """Send a day."""
+        event_ms = self._service.now_ms()
+        self.send(lambda unit_us: self._event(day, event_ms, unit_us))
+
+
+class DaysFeed(Feed):
+    """`!miniTicker@arr`: the days of all symbols of a venue that have changed."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self._service = service
+        self._told: dict[str, object] = {}
+
+    def tell(self, days: Iterable[Day]) -> None:
+        """Send the days that are not what they were."""
+        changed = [day for day in days if self._told.get(day.symbol) != (day.traded, day.last_price)]
+        self._told |= {day.symbol: (day.traded, day.last_price) for day in changed}
+        if changed:
+            event_ms = self._service.now_ms()
+            self.send(lambda unit_us: f"[{','.join(mini_ticker_event(day, event_ms, unit_us) for day in changed)}]")

@@ -1,0 +1,239 @@
+"""Latest prices and last trades, as `prices` keeps them in Redis. Knows no HTTP, and writes nothing.
+
+Every question is answered within a bounded time, or `PricesAway` says for a person why not. New trades of all symbols
+come from one stream of news, whose entries are numbered without gaps: so a follower knows whether it has missed any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from market.latest import (
+    KNOWN,
+    NEWS,
+    PRICE_FIELDS,
+    TRADE,
+    Price,
+    address_of,
+    price_key,
+    price_of,
+    trade_of,
+    trades_key,
+)
+from market.trade import Trade
+
+log = logging.getLogger(__name__)
+
+ANSWER_S = 0.5
+"""How long Redis may take to answer a question: it takes less than a millisecond."""
+CONNECTIONS = 32
+"""To Redis, at most; more questions at once wait for one."""
+BLOCK_S = 1.0
+"""How long a follower waits for news before it looks whether they are still those that it follows."""
+_NEWS_AT_ONCE = 200
+_PAGE = 1_000
+"""Trades that are read at once; between two pages others have their turn."""
+_SLACK = 100
+"""Trades that are read beyond those asked for, since some come late and stand behind newer ones."""
+_SKEW_MS = 60_000
+"""How far Redis' clock may be behind the exchange's, with which trades are looked for by time."""
+_SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.1, 2.0
+
+Place = tuple[int, int]
+"""Of an entry of the news: when they began, and its number."""
+_NOTHING: Place = (0, 0)
+
+
+class PricesAway(Exception):  # noqa: N818  # not an error of ours, but a state of Redis
+    """Redis does not answer in time, refuses, or holds what prices does not write. The message says which, and why."""
+
+
+class Prices:
+    """The reading side of one Redis."""
+
+    def __init__(self, url: str) -> None:
+        """Raises `ValueError` for a wrong URL. Connects when it is asked first."""
+        self.address = address_of(url)
+        self._redis = _client(url, ANSWER_S)
+        self._follower = _client(url, BLOCK_S + ANSWER_S)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._redis.aclose()
+        await self._follower.aclose()
+
+    async def check(self) -> None:
+        """Nothing but an answer."""
+        with self._answered():
+            await self._redis.ping()
+
+    async def latest(self, exchange: str, symbol: str) -> Price | None:
+        """The newest trade of a symbol; None where there is none yet."""
+        with self._answered():
+            values = await self._redis.hmget(price_key(exchange, symbol), PRICE_FIELDS)
+        with self._understood():
+            return price_of(exchange, symbol, values)
+
+    async def all(self) -> list[Price]:
+        """The newest trade of each symbol that has one, by exchange and symbol."""
+        with self._answered():
+            names = sorted(await self._redis.smembers(KNOWN))
+            places = [(exchange, symbol) for exchange, _, symbol in (name.partition(":") for name in names)]
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for place in places:
+                    pipeline.hmget(price_key(*place), PRICE_FIELDS)
+                found = await pipeline.execute()
+        with self._understood():
+            prices = [price_of(*place, values) for place, values in zip(places, found, strict=True)]
+        return [price for price in prices if price is not None]
+
+    async def trades(
+        self, exchange: str, symbol: str, *, limit: int, from_id: int | None = None, since_ms: int | None = None
+    ) -> list[Trade]:
+        """Last trades of a symbol, each id once, in the order of their ids.
+
+        The newest `limit`; or, where it is said from which id or time on, the first `limit` of those that Redis keeps.
+        """
+        key, found = trades_key(exchange, symbol), dict[int, Trade]()
+        is_newest = from_id is None and since_ms is None
+        first = "-" if since_ms is None else f"{max(0, since_ms - _SKEW_MS)}-0"
+        pages = self._pages(key, first, backwards=is_newest, most=limit + _SLACK if is_newest else None)
+        async with contextlib.aclosing(pages):
+            async for lines in pages:
+                with self._understood():
+                    some = [trade_of(exchange, symbol, line) for line in lines]
+                for trade in some:
+                    if trade.trade_id >= (from_id or 0) and trade.timestamp >= (since_ms or 0):
+                        found.setdefault(trade.trade_id, trade)
+                if len(found) >= limit + _SLACK:
+                    break
+        if is_newest:
+            newest = sorted(found.values(), key=lambda trade: (trade.timestamp, trade.trade_id))[-limit:]
+            return sorted(newest, key=lambda trade: trade.trade_id)
+        return sorted(found.values(), key=lambda trade: trade.trade_id)[:limit]
+
+    async def follow(self) -> AsyncIterator[list[Trade]]:
+        """The new trades of every symbol, as they come, for ever; what Redis does meanwhile is waited for.
+
+        An empty list says that it begins, or begins anew: what came before is not followed, and some may be missing.
+        Whoever needs them all reads `trades` then.
+        """
+        place: Place | None = None
+        pause_s = 0.0
+        while True:
+            try:
+                if place is None:
+                    place = await self._newest()
+                    yield []
+                entries = await self._news(place)
+                if not entries and await self._newest() < place:
+                    place = None  # Redis has lost them, and numbers new ones from before
+            except (RedisError, OSError) as error:
+                if not pause_s:
+                    log.warning("Redis at %s: %s. New trades are not followed; trying again", self.address, error)
+                pause_s = min(max(_SHORTEST_RETRY_S, 2 * pause_s), _LONGEST_RETRY_S)
+                await asyncio.sleep(pause_s)
+                continue
+            if pause_s:
+                log.info("Redis at %s answers again; new trades are followed", self.address)
+                pause_s = 0.0
+            for name, fields in entries:
+                came = _place(name)
+                if place is not None and not _is_next(place, came):
+                    log.warning("news were missed between %s and %s: beginning anew", place, came)
+                    yield []
+                place = came
+                yield _trades_of(fields)
+
+    async def _news(self, place: Place) -> Sequence[tuple[str, dict[str, str]]]:
+        name = f"{place[0]}-{place[1]}"
+        answer = await self._follower.xread({NEWS: name}, count=_NEWS_AT_ONCE, block=int(BLOCK_S * 1000))
+        return answer[0][1] if answer else []
+
+    async def _newest(self) -> Place:
+        entries = await self._follower.xrevrange(NEWS, count=1)
+        return _place(entries[0][0]) if entries else _NOTHING
+
+    async def _pages(
+        self, key: str, first: str, *, backwards: bool, most: int | None
+    ) -> AsyncGenerator[list[str], None]:
+        """The lines of a stream, in pages: from its end back to an entry, or from that entry on."""
+        low, high, left = first, "+", most
+        while left is None or left > 0:
+            count = _PAGE if left is None else min(_PAGE, left)
+            with self._answered():
+                if backwards:
+                    entries = await self._redis.xrevrange(key, max=high, min=low, count=count)
+                else:
+                    entries = await self._redis.xrange(key, min=low, max=high, count=count)
+            with self._understood():
+                lines = [fields[TRADE] for _, fields in entries]
+            yield lines
+            if len(entries) < count:
+                return
+            left = None if left is None else left - count
+            time, number = _place(entries[-1][0])
+            if backwards:
+                high = f"{time}-{number - 1}" if number else f"{time - 1}"
+            else:
+                low = f"{time}-{number + 1}"
+
+    @contextlib.contextmanager
+    def _answered(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            raise PricesAway(f"Redis at {self.address}: {str(error) or type(error).__name__}") from error
+
+    @contextlib.contextmanager
+    def _understood(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, KeyError) as error:
+            raise PricesAway(f"Redis at {self.address} holds what prices does not write: {error}") from error
+
+
+def _client(url: str, answer_s: float) -> Any:
+    # One attempt: who asks has a person waiting. RESP2 is what every server speaks.
+    pool = BlockingConnectionPool.from_url(
+        url,
+        protocol=2,
+        decode_responses=True,
+        max_connections=CONNECTIONS,
+        timeout=ANSWER_S,
+        socket_connect_timeout=ANSWER_S,
+        socket_timeout=answer_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)
+
+
+def _trades_of(fields: Mapping[str, str]) -> list[Trade]:
+    """The trades of an entry of the news."""
+    found = []
+    for name, lines in fields.items():
+        exchange, _, symbol = name.partition(":")
+        try:
+            found += [trade_of(exchange, symbol, line) for line in lines.split("\n")]
+        except ValueError as error:
+            log.warning("news of %s are no trades (%s) and are passed by", name, error)
+    return found
+
+
+def _place(name: str) -> Place:
+    time, _, number = name.partition("-")
+    return int(time), int(number)
+
+
+def _is_next(place: Place, came: Place) -> bool:
+    """Whether nothing lies between two entries; the first of all follows nothing."""
+    return came == (place[0], place[1] + 1) or (place == _NOTHING and came[1] == 1)

@@ -1,0 +1,268 @@
+"""What every request passes: names, keys, rates and headers; and how the service says that it is."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from market.bar import bars_of
+from market.settings import ROOT
+from market.widths import SECOND_MS
+from serve import schemas
+from serve.gate import HEADERS
+from serve.meters import MEANINGS
+from tests.serve.served import Served, served
+from tests.serve.tables import START_MS, Table, every_second, walk
+from tests.support import eventually
+
+KEY = "a-key-of-16-signs"
+PATHS = (
+    "/price/BTCUSDT",
+    "/prices",
+    "/bars/BTCUSDT",
+    "/symbols",
+    "/metrics",
+    "/openapi.json",
+    "/nothing",
+    "/api/v3/ping",
+)
+OPEN = ("/healthz", "/readyz")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    table = Table(tmp_path_factory.mktemp("gate")).create()
+    table.traded(walk(every_second(START_MS, 100)))
+    return table
+
+
+@pytest.fixture(scope="module")
+def service(table: Table) -> Iterator[Served]:
+    with served(table.settings) as running:
+        running.caught_up(table.version)
+        yield running
+
+
+@pytest.mark.parametrize("path", [*PATHS, *OPEN])
+def test_a_foreign_name_is_refused_on_every_route(service: Served, path: str) -> None:
+    """Before anything else is looked at; in Binance's form where Binance's clients ask."""
+    for host in ("evil.example", f"evil.example:{service.settings.serve_port}", None, "169.254.169.254"):
+        answer = service.ask(path, headers={"Host": host})
+        assert answer.status == 400
+        assert set(answer.json) == ({"code", "msg"} if "/api/v3" in path else {"error"})
+    for host in ("127.0.0.1", f"localhost:{service.settings.serve_port}", "[::1]"):
+        assert service.ask(path, headers={"Host": host}).status != 400
+
+
+@pytest.mark.parametrize("path", [*PATHS, *OPEN])
+def test_every_answer_has_the_headers_that_protect(service: Served, path: str) -> None:
+    """Also those that refuse; and nothing that says what serves it."""
+    for host in ("localhost", "evil.example"):
+        answer = service.ask(path, headers={"Host": host})
+        for name, value in HEADERS.items():
+            assert answer.headers[name] == value, name
+        assert "server" not in answer.headers
+        assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("path", [*PATHS, *OPEN, "/", "/bars/BTCUSDT?interval=7s"])
+def test_a_head_is_answered_as_a_get_would_be_without_its_body(service: Served, path: str) -> None:
+    """For those who only want to know whether it is there; it is counted as what it is."""
+    whole, head = service.ask(path), service.ask(path, method="HEAD")
+    assert (head.status, head.body) == (whole.status, b"")
+    changing = {"date", "x-mbx-used-weight-1m"} | ({"content-length"} if path in ("/metrics", "/readyz") else set())
+    assert head.headers.keys() == whole.headers.keys()
+    assert {name for name, value in whole.headers.items() if head.headers[name] != value} <= changing
+    assert f'code="{head.status}",method="HEAD"' in service.ask("/metrics").body.decode()
+
+
+def test_a_head_of_a_stream_ends(service: Served) -> None:
+    """The page's stream has no end; its headers have."""
+    connection = http.client.HTTPConnection("localhost", service.settings.serve_port, timeout=20)
+    try:
+        for _ in range(3):
+            connection.request("HEAD", "/page/stream")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"")
+            assert answer.headers["content-type"].startswith("text/event-stream")
+    finally:
+        connection.close()
+    eventually(lambda: service.state.page.open == 0)
+
+
+def test_pages_of_other_sites_get_no_leave_to_read(service: Served) -> None:
+    """CORS is closed: neither an answer nor a question beforehand allows another origin."""
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+    for method in ("GET", "OPTIONS"):
+        answer = service.ask("/bars/BTCUSDT", method=method, headers=headers)
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_an_origin_that_is_allowed_may_read(table: Table) -> None:
+    """SERVE_ORIGINS opens it for one site, and for no other."""
+    with served(table.settings, serve_origins=("https://charts.example.com",)) as open_service:
+        for origin, allowed in (("https://charts.example.com", True), ("https://evil.example", False)):
+            answer = open_service.ask("/healthz", headers={"Origin": origin})
+            assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
+
+
+def test_sockets_of_other_sites_are_refused(service: Served) -> None:
+    """With the reason, before any route is asked."""
+    url = f"ws://localhost:{service.settings.serve_port}/ws"
+    for origin in ("https://evil.example", "null"):
+        with pytest.raises(InvalidStatus) as refused, connect(url, origin=origin):  # type: ignore[arg-type]
+            pass
+        assert refused.value.response.status_code == 403
+        assert b"may not ask this service" in refused.value.response.body
+    with pytest.raises(InvalidStatus) as refused, connect(url, additional_headers={"Host": "evil.example"}):
+        pass
+    assert refused.value.response.status_code == 400
+
+
+def test_without_the_key_only_health_is_told(table: Table) -> None:
+    """401 everywhere else, with how to send the key; with it, all is as without one set."""
+    with served(table.settings, serve_api_key=KEY) as closed:
+        closed.caught_up(table.version)
+        for path in PATHS:
+            answer = closed.ask(path)
+            assert answer.status == 401, path
+            assert answer.headers["www-authenticate"] == 'Basic realm="live-bars"'
+            assert "X-API-Key" in str(answer.json)
+            assert closed.ask(path, headers={"X-API-Key": "wrong"}).status == 401
+            assert closed.ask(path, headers={"X-API-Key": KEY}).status != 401
+        assert closed.ask("/healthz").status == 200
+        assert closed.ask("/readyz").status == 503
+        with pytest.raises(InvalidStatus) as refused, connect(f"ws://localhost:{closed.settings.serve_port}/ws"):
+            pass
+        assert refused.value.response.status_code == 401
+
+
+def test_who_asks_too_often_is_told_to_wait(table: Table) -> None:
+    """429 with Retry-After, in Binance's form too; health is told all the same."""
+    with served(table.settings, serve_rate=0.5) as slow:
+        answers = [slow.ask("/symbols") for _ in range(4)]
+        refused = [answer for answer in answers if answer.status == 429]
+        assert len(refused) >= 2
+        assert all(answer.headers["retry-after"] in ("1", "2") for answer in refused)
+        assert slow.ask("/api/v3/ping").json["code"] == -1003
+        assert {slow.ask("/healthz").status for _ in range(10)} == {200}
+        eventually(lambda: slow.ask("/symbols").status != 429)
+
+
+def test_health_is_told_and_readiness_names_what_is_missing(service: Served) -> None:
+    """It is alive; Redis is away, and the table's newest bar is years old: each is said with what it is missing for."""
+    assert service.ask("/healthz").json == {"alive": True}
+    answer = service.ask("/readyz")
+    assert (answer.status, answer.json["ready"]) == (503, False)
+    assert "there are no prices and no running bars; finished bars are served" in answer.json["redis"]["problem"]
+    assert "no bar has come to the table: is jobs/ohlcv.py running?" in answer.json["table"]["problem"]
+    assert (answer.json["redis"]["ok"], answer.json["table"]["stale"]) == (False, True)
+
+
+def test_without_redis_bars_are_served_and_prices_are_refused(service: Served) -> None:
+    """What is away is said; what does not need it is as ever."""
+    assert len(service.ask("/bars/BTCUSDT?interval=1s").json["bars"]) == 100
+    for path in ("/price/BTCUSDT", "/price/BTCUSDT?exchange=binance", "/prices"):
+        answer = service.ask(path)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json["error"]
+
+
+def test_without_a_table_it_is_said_and_the_service_runs(tmp_path: Path) -> None:
+    """It is started before the job has made one."""
+    table = Table(tmp_path)
+    with served(table.settings) as early:
+        answer = early.ask("/bars/BTCUSDT")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        eventually(lambda: "there is no table" in early.ask("/bars/BTCUSDT").json["error"])
+        assert "there is no table" in early.ask("/readyz").json["table"]["problem"]
+        assert early.ask("/symbols").status == 503
+        table.create()
+        now_s = int(time.time())
+        version = table.traded(walk([(now_s - 1) * SECOND_MS]))
+        early.caught_up(version)
+        assert early.ask("/readyz").json["table"]["ok"] is True
+        assert early.ask("/bars/BTCUSDT?interval=1s").status == 200
+
+
+def test_a_defect_is_answered_with_500_and_little_else(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log says more; the next request is answered."""
+    with served(table.settings) as broken:
+        broken.caught_up(table.version)
+        with monkeypatch.context() as patch:
+            patch.setattr(broken.state.bars, "read", lambda *_, **__: 1 / 0)
+            answer = broken.ask("/bars/BTCUSDT")
+        assert (answer.status, answer.json) == (500, {"error": "this is a defect of the service; its log says more"})
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert broken.ask("/bars/BTCUSDT").status == 200
+
+
+def test_metrics_tell_what_was_asked_and_how_the_parts_are(service: Served, table: Table) -> None:
+    """Routes by their pattern, never by what was asked for; every metric that is told is explained."""
+    for path in ("/bars/BTCUSDT", "/bars/NOSUCH", "/nothing", "/nothing/else"):
+        service.ask(path)
+    service.ask("/symbols", headers={"Host": "evil.example"})
+    answer = service.ask("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    text = answer.body.decode()
+    assert 'serve_requests_total{code="404",method="GET",route="/bars/{symbol}"}' in text
+    assert 'serve_requests_total{code="404",method="GET",route="other"}' in text
+    assert "NOSUCH" not in text
+    assert f"serve_table_version {float(table.version)}" in text
+    assert "serve_redis_up 0.0" in text
+    assert 'serve_refused_total{reason="host"}' in text
+    told = set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE))
+    assert told == set(MEANINGS)
+
+
+def test_the_description_tells_every_answer(service: Served) -> None:
+    """Each route of ours, its parameters' bounds, and what it may refuse; nothing that we never answer."""
+    told = service.ask("/openapi.json").json
+    assert told["info"]["version"] == schemas.VERSION
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == schemas.VERSION
+    ours = {"/price/{symbol}", "/prices", "/bars/{symbol}", "/symbols", "/healthz", "/readyz", "/metrics"}
+    assert ours <= told["paths"].keys()
+    for path, operations in told["paths"].items():
+        for operation in operations.values():
+            assert {"200", "400", "401", "429", "503"} <= operation["responses"].keys(), path
+            assert "422" not in operation["responses"]
+            for status, answer in operation["responses"].items():
+                assert status == "200" or answer["content"], path
+    assert references(told) <= {f"#/components/schemas/{name}" for name in told["components"]["schemas"]}
+    parameters = {one["name"]: one["schema"] for one in told["paths"]["/bars/{symbol}"]["get"]["parameters"]}
+    assert (parameters["limit"]["minimum"], parameters["limit"]["maximum"]) == (1, 5_000)
+
+
+def references(content: Any) -> set[str]:
+    """Every reference in a description."""
+    if isinstance(content, dict):
+        own = {content["$ref"]} if isinstance(content.get("$ref"), str) else set()
+        return own.union(*(references(value) for value in content.values()))
+    return set[str]().union(*(references(value) for value in content)) if isinstance(content, list) else set()
+
+
+def test_a_scan_of_the_past_holds_nobody_up(tmp_path: Path) -> None:
+    """While thousands of old bars are read and printed for some, others are answered."""
+    own = Table(tmp_path).create()
+    own.commit(bars_of(walk(every_second(START_MS, 6_000))))
+    with served(own.settings, serve_recent=60) as busy, ThreadPoolExecutor(4) as clients:
+        busy.caught_up(own.version)
+        asked = [f"/bars/BTCUSDT?interval=1s&limit=5000&from={START_MS + number}" for number in range(8)]
+        answers = [clients.submit(busy.ask, path) for path in asked]
+        waits = []
+        while not all(answer.done() for answer in answers):
+            began = time.monotonic()
+            assert busy.ask("/healthz").status == 200
+            waits.append(time.monotonic() - began)
+        assert [len(answer.result().json["bars"]) for answer in answers] == [5_000] * 8
+        assert sorted(waits)[len(waits) // 2] < 0.5

@@ -1,0 +1,49 @@
+"""How tasks end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serve.tasks import end
+
+
+def test_one_that_takes_a_cancellation_for_a_failure_ends_all_the_same() -> None:
+    """As one does that tries again whatever has failed."""
+    taken = 0
+
+    async def stubborn() -> None:
+        nonlocal taken
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                taken += 1
+                if taken > 1:
+                    raise
+
+    async def run() -> None:
+        tasks = [asyncio.create_task(stubborn()), asyncio.create_task(asyncio.sleep(0))]
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(end(tasks), 30)
+        assert all(task.done() for task in tasks)
+
+    asyncio.run(run())
+    assert taken == 2
+
+
+def test_a_failure_is_told_when_all_have_ended() -> None:
+    """And none of the others goes on."""
+
+    async def fails() -> None:
+        raise ValueError("a defect")
+
+    async def run() -> None:
+        tasks = [asyncio.create_task(fails()), asyncio.create_task(asyncio.sleep(60))]
+        await asyncio.sleep(0.01)
+        with pytest.raises(ValueError, match="a defect"):
+            await end(tasks)
+        assert all(task.done() for task in tasks)
+
+    asyncio.run(run())
