@@ -43,7 +43,7 @@ def running() -> Iterator[Running]:
     """A broker that has no topic yet."""
     with tempfile.TemporaryDirectory(prefix="bench-kafka-") as name:
         folder = Path(name)
-        port, controller_port = _free_ports(2)
+        port, controller_port = free_ports(2)
         broker = Broker(folder=folder, port=port, controller_port=controller_port)
         broker.prepare()
         with (folder / "kafka.log").open("wb") as log:
@@ -70,7 +70,8 @@ def _admin(bootstrap: str) -> Iterator[KafkaAdminClient]:
             admin.close()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens at."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [one.getsockname()[1] for one in sockets]

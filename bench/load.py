@@ -22,7 +22,6 @@ from market.bar import Bar, bars_of
 from market.trade import Trade, batch_record_of, record_of
 
 SYMBOLS = [f"LOAD{number:02}USDT" for number in range(20)]
-TICK_S = 0.02
 _CLOSE_S = 5
 """Heartbeats after the last trade: longer than WATERMARK_DELAY, so that every second closes."""
 
@@ -57,27 +56,34 @@ def main() -> None:
     parser.add_argument("bootstrap")
     parser.add_argument("topic")
     parser.add_argument("--rate", type=int, default=2_000, help="trades per second; default 2000")
+    parser.add_argument("--tick-ms", type=float, default=20, help="between two looks at what is due; default 20")
+    parser.add_argument("--linger-ms", type=int, default=5, help="that a record may wait for others; default 5")
     arguments = parser.parse_args()
     ended = threading.Event()
     for signal_ in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_, lambda *_: ended.set())
     load = Load(arguments.rate, (int(time.time()) + 2) * 1000)
-    sent, behind_ms = run(load, arguments.bootstrap, arguments.topic, ended)
+    sent, behind_ms = run(load, arguments, ended)
     print(json.dumps({"start_ms": load.start_ms, "trades": sent, "behind_ms": behind_ms}), flush=True)
 
 
-def run(load: Load, bootstrap: str, topic: str, ended: threading.Event) -> tuple[int, int]:
+def run(load: Load, arguments: argparse.Namespace, ended: threading.Event) -> tuple[int, int]:
     """Sends until `ended`, then what closes everything. How many trades, and by how many ms late at most."""
     producer = KafkaProducer(
-        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, linger_ms=5, batch_size=64 * 1024
+        bootstrap_servers=arguments.bootstrap,
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=arguments.linger_ms,
+        batch_size=64 * 1024,
     )
+    tick_s = arguments.tick_ms / 1000
     failed: list[BaseException] = []
     sent = second = behind_ms = 0
     size = max(1, load.rate // 2_000)  # one trade a record up to 2,000 a second
     print(json.dumps({"start_ms": load.start_ms}), flush=True)
 
     def send(value: bytes, partition: int, key: bytes | None = None) -> None:
-        producer.send(topic, value=value, key=key, partition=partition).add_errback(failed.append)
+        producer.send(arguments.topic, value=value, key=key, partition=partition).add_errback(failed.append)
 
     def beat(time_ms: int) -> None:
         for partition in range(PARTITIONS):
@@ -86,10 +92,10 @@ def run(load: Load, bootstrap: str, topic: str, ended: threading.Event) -> tuple
     until: int | None = None
     while until is None or sent < until:
         due = load.due(time.time())
-        if until is None and ended.wait(TICK_S):
+        if until is None and ended.wait(tick_s):
             until = -(-due // load.rate) * load.rate  # the last second is a whole one
         elif until is not None:
-            threading.Event().wait(TICK_S)
+            threading.Event().wait(tick_s)
             due = min(due, until)
         if due > sent:
             behind_ms = max(behind_ms, int((due - sent) * 1000 / load.rate))

@@ -1,0 +1,290 @@
+"""How fast the query service answers on one core, while trades and bars go on coming; and whether its memory is flat.
+
+The service is bound to one core; the load generator (hey, by several processes, each asking for a symbol of its own at
+a steady rate), Redis, and what writes to it and to the table have the others. Each second a commit brings every
+symbol's bar, a few seconds behind the trades in Redis, as the job does. All answers have to be 200; in the end the
+klines that are served have to be what plain Python makes of the trades. Linux only, with hey (Debian: hey).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import http.client
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from bars.append import append
+from bars.tables import BARS, create
+from bench import result
+from bench.broker import free_ports
+from bench.load import SYMBOLS, Load
+from bench.prices import part, until
+from local.redis_server import RedisServer
+from market.bar import Bar, bars_of
+from prices.chunks import Chunk
+from prices.store import Store
+
+ROUTES = {
+    "price": "/price/{symbol}",
+    "klines": "/api/v3/klines?symbol={symbol}&interval=1s&limit=1000",
+    "bars": "/bars/{symbol}?limit=1000",
+}
+HISTORY_S = 1_500
+"""Seconds of bars that are there when it begins."""
+WATERMARK_S = 3
+"""How far the table is behind the trades."""
+FIELD = "bench:0"
+TICK_S = 0.05
+WORKERS = 10
+"""Of each process of hey; each asks and waits."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--reads", type=int, default=500, help="requests per second; default 500")
+    parser.add_argument("--seconds", type=int, default=60, help="measured of each route; default 60")
+    parser.add_argument("--memory-s", type=int, default=600, help="how long memory is watched then; default 600")
+    parser.add_argument("--symbols", type=int, default=5, help="asked for at the same time; default 5")
+    parser.add_argument("--rate", type=int, default=2_000, help="trades per second meanwhile; default 2000")
+    arguments = parser.parse_args()
+    if arguments.memory_s < 60:
+        parser.error("--memory-s: a minute at least, of which quarters are compared")
+    if not shutil.which("hey") or (os.cpu_count() or 1) < 2:
+        raise SystemExit("this wants hey (Debian: apt-get install hey) and two cores")
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[1:])  # children have it from here
+    with tempfile.TemporaryDirectory(prefix="bench-serve-") as name:
+        figures = _measured(Path(name), cores[0], arguments)
+    print(result.write("serve", figures, settings=vars(arguments) | {"watermark_s": WATERMARK_S}))
+    for name, found in figures.items():
+        if name != "samples":
+            print(f"{name:8} {found}")
+
+
+def _measured(folder: Path, core: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    redis_port, port = free_ports(2)
+    redis = RedisServer(folder=folder / "redis", port=redis_port)
+    redis.prepare()
+    environment = os.environ | {
+        "KAFKA_BOOTSTRAP": "none:1",  # the service asks none; without one, the tables are those of the local stack
+        "REDIS_URL": redis.url,
+        "OUTPUT_DIR": str(folder / "data"),
+        "CHECKPOINT_DIR": str(folder / "checkpoints"),
+        "SERVE_PORT": str(port),
+        "SERVE_RATE": "0",
+    }
+    table = folder / "data" / BARS.name
+    table.parent.mkdir(parents=True)
+    with part("redis", redis.command(), environment, folder):
+        until(redis.is_ready, "Redis does not answer")
+        with Market(Load(arguments.rate, (int(time.time()) - HISTORY_S) * 1000), table, redis.url) as market:
+            command = ["taskset", "-c", str(core), sys.executable, "-m", "serve"]
+            with part("serve", command, environment, folder) as serve:
+                until(lambda: _status(port, "/readyz") == 200, "the service is not ready")
+                figures = {
+                    name: _route(port, serve, [route.format(symbol=symbol) for symbol in SYMBOLS], arguments)
+                    for name, route in ROUTES.items()
+                }
+                samples = _memory(port, serve, arguments)
+                wrong = _wrong(port, market)
+    if wrong:
+        raise SystemExit(f"{wrong} klines are not what the trades make")
+    quarter = max(1, len(samples) // 4)
+    return figures | {
+        "memory": {
+            "second_quarter_mib": statistics.median(samples[quarter : 2 * quarter]),
+            "last_quarter_mib": statistics.median(samples[-quarter:]),
+            "max_mib": max(samples),
+        },
+        "checked": {"klines": 1_000, "wrong": wrong},
+        "samples": samples,
+    }
+
+
+class Market:
+    """What prices and the job would write, at its time, in a thread of its own."""
+
+    def __init__(self, load: Load, table: Path, redis_url: str) -> None:
+        self.bars: dict[int, Bar] = {}
+        """Those of the first symbol, by their time."""
+        self._load, self._table, self._store = load, table, Store(redis_url, kept=10_000)
+        self._commits = self._sent = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._failed: list[BaseException] = []
+
+    def __enter__(self) -> Market:
+        create(BARS, self._table)
+        self._schema = pa.schema(DeltaTable(self._table).schema().to_arrow())
+        rate, done = self._load.rate, self._due() // self._load.rate - WATERMARK_S - 30
+        for first in range(0, done, 60):
+            self._commit(self._load.trade(number) for number in range(first * rate, min(first + 60, done) * rate))
+        self._second = done
+        self._sent = (done - WATERMARK_S) * rate
+        self._store.begin({FIELD: self._sent})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._store.close()
+        if self._failed:
+            raise SystemExit(f"the market has failed: {self._failed[0]!r}")
+
+    def _due(self) -> int:
+        return self._load.due(time.time())
+
+    def _run(self) -> None:
+        try:
+            while not self._over.wait(TICK_S):
+                self._trade()
+                rate = self._load.rate
+                if self._due() // rate - WATERMARK_S > self._second:
+                    numbers = range(self._second * rate, (self._second + 1) * rate)
+                    self._commit(map(self._load.trade, numbers))
+                    self._second += 1
+        except BaseException as error:
+            self._failed.append(error)
+            raise
+
+    def _trade(self) -> None:
+        due = self._due()
+        chunks = []
+        for first in range(self._sent, due, 500):
+            chunk = Chunk(first, min(first + 500, due))
+            for number in range(chunk.start, chunk.end):
+                trade = self._load.trade(number)
+                chunk.add(trade, trade.timestamp)
+            chunks.append((FIELD, chunk))
+        self._store.write(chunks)
+        self._sent = due
+
+    def _commit(self, trades: Iterable[Any]) -> None:
+        bars = bars_of(trades)
+        self.bars |= {bar.timestamp: bar for bar in bars if bar.symbol == SYMBOLS[0]}
+        self._commits += 1
+        rows = pa.Table.from_pylist(list(map(_row, bars)), self._schema)
+        append(rows, self._table, app_id="bench", version=self._commits)
+
+
+def _row(bar: Bar) -> dict[str, Any]:
+    moment = datetime.fromtimestamp(bar.timestamp / 1000, UTC)
+    return asdict(bar) | {"timestamp": moment, "date": moment.date()}
+
+
+def _route(port: int, serve: psutil.Process, paths: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
+    """What clients waited, in ms, and the part of a core it took."""
+    asked = paths[: arguments.symbols]
+    _hey(port, asked, 5, arguments.reads)
+    before = serve.cpu_times()
+    answers = _hey(port, asked, arguments.seconds, arguments.reads)
+    after = serve.cpu_times()
+    bad = [status for _, status in answers if status != "200"]
+    if bad:
+        raise SystemExit(f"{len(bad)} of {len(answers)} answers of {asked[0]} were {sorted(set(bad))}")
+    cuts = statistics.quantiles([1000 * seconds for seconds, _ in answers], n=1_000)
+    return {
+        "p50_ms": round(cuts[499], 2),
+        "p99_ms": round(cuts[989], 2),
+        "p999_ms": round(cuts[998], 2),
+        "max_ms": round(1000 * max(answers)[0], 2),
+        "requests_per_s": round(len(answers) / arguments.seconds, 1),
+        "bytes": len(_body(port, asked[0])),
+        "core": round((after.user + after.system - before.user - before.system) / arguments.seconds, 2),
+        "resident_mib": serve.memory_info().rss // 2**20,
+    }
+
+
+def _hey(port: int, paths: list[str], seconds: int, reads: int) -> list[tuple[float, str]]:
+    """Asks at a steady rate; each answer's seconds, until all of it was there, and its status."""
+    per_worker = f"{reads / len(paths) / WORKERS:g}"
+    options = ["hey", "-z", f"{seconds}s", "-c", str(WORKERS), "-q", per_worker, "-o", "csv"]
+    children = [
+        subprocess.Popen([*options, f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE, text=True)
+        for path in paths
+    ]
+    said = [child.communicate(timeout=seconds + 60)[0] for child in children]
+    return [(float(row["response-time"]), row["status-code"]) for one in said for row in _rows(one)]
+
+
+def _rows(text: str) -> Iterator[dict[str, str]]:
+    yield from csv.DictReader(text.splitlines())
+
+
+def _memory(port: int, serve: psutil.Process, arguments: argparse.Namespace) -> list[int]:
+    """Resident MiB of the service each 10 s, while every route is asked in turn."""
+    samples = []
+    paths = [route.format(symbol=symbol) for symbol in SYMBOLS[: arguments.symbols] for route in ROUTES.values()]
+    for _ in range(0, arguments.memory_s, 10):
+        _hey(port, paths, 10, arguments.reads)
+        samples.append(serve.memory_info().rss // 2**20)
+    return samples
+
+
+def _wrong(port: int, market: Market) -> int:
+    """How many of a thousand klines are not what plain Python made of the trades, in every field."""
+    last_ms = max(market.bars)
+    query = f"symbol={SYMBOLS[0]}&interval=1s&limit=1000&endTime={last_ms - 5_000}"
+    rows = json.loads(_body(port, f"/api/v3/klines?{query}"))
+    expected = [market.bars[time_ms] for time_ms in sorted(market.bars) if time_ms <= last_ms - 5_000][-1_000:]
+    return abs(len(rows) - len(expected)) + sum(
+        _told(row) != _expected(bar) for row, bar in zip(rows, expected, strict=False)
+    )
+
+
+def _told(row: list[Any]) -> list[Any]:
+    return [Decimal(value) if isinstance(value, str) else value for value in row[:11]]
+
+
+def _expected(bar: Bar) -> list[Any]:
+    """https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#klinecandlestick-data"""
+    return [
+        bar.timestamp,
+        *(bar.open, bar.high, bar.low, bar.close, bar.volume),
+        bar.timestamp + 999,
+        *(bar.quote_volume, bar.trade_count, bar.taker_buy_volume, bar.taker_buy_quote_volume),
+    ]
+
+
+def _status(port: int, path: str) -> int:
+    try:
+        return _ask(port, path)[0]
+    except OSError:
+        return 0
+
+
+def _body(port: int, path: str) -> bytes:
+    return _ask(port, path)[1]
+
+
+def _ask(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()
