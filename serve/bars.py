@@ -104,6 +104,11 @@ class Bars:
         state = self.follower.state
         return state.recent.newest_ms(exchange, symbol) if state else None
 
+    def may_have(self, exchange: str, symbol: str) -> bool:
+        """Whether the table has bars of a symbol, in memory or not, as far as is known."""
+        state = self.follower.state
+        return state is not None and (not state.knows_all or exchange in state.symbols.get(symbol, ()))
+
     def end_ms(self) -> int | None:
         """All seconds before are finished, those of every symbol, traded or not; None before the first bar."""
         state = self.follower.state

@@ -151,14 +151,15 @@ class Live:
     async def _newest_of(self, key: Key) -> Bar | None:
         """The last finished bar of a symbol."""
         newest_ms = self._bars.newest_ms(*key)
-        if newest_ms is None:
+        if newest_ms is None and not self._bars.may_have(*key):
             return None
         last_ms = self.closed_ms - WIDTH_MS  # the table may be ahead of what was heard of it
-        state = min(newest_ms, last_ms), self.edition(key)
+        state = newest_ms if newest_ms is None else min(newest_ms, last_ms), self.edition(key)
         kept = self._newest.get(key)
         if kept is None or kept[0] != state:
-            start_ms = newest_ms if newest_ms <= last_ms else None
-            found = await self._bars.read(*key, WIDTH_MS, start_ms=start_ms, end_ms=state[0], limit=1)
+            is_heard = newest_ms is not None and newest_ms <= last_ms
+            start_ms, end_ms = (newest_ms, newest_ms) if is_heard else (None, last_ms)
+            found = await self._bars.read(*key, WIDTH_MS, start_ms=start_ms, end_ms=end_ms, limit=1)
             if not found:
                 return None
             kept = self._newest[key] = state, found[0]
@@ -196,18 +197,24 @@ class Live:
         async def hear(items: AsyncIterator[Sequence[Trade]]) -> None:
             self._records.clear()
             self._is_hearing = True
-            async for trades in items:
-                if not trades:
-                    self._records.clear()  # something may be missing: what is asked for is read anew
-                groups: dict[Key, list[Trade]] = {}
-                for trade in trades:
-                    groups.setdefault((trade.exchange, trade.symbol), []).append(trade)
-                for key, group in groups.items():
-                    if key in self._records:
-                        self._records[key].trades.add(group)
-            self._is_hearing = False
+            try:
+                async for trades in items:
+                    self._hear(trades)
+            finally:  # however it ends: what is not followed is not told as what runs
+                self._is_hearing = False
+                self._records.clear()
 
         await heard(self._trades, hear, "trades")
+
+    def _hear(self, trades: Sequence[Trade]) -> None:
+        if not trades:
+            self._records.clear()  # something may be missing: what is asked for is read anew
+        groups: dict[Key, list[Trade]] = {}
+        for trade in trades:
+            groups.setdefault((trade.exchange, trade.symbol), []).append(trade)
+        for key, group in groups.items():
+            if key in self._records:
+                self._records[key].trades.add(group)
 
     async def _hear_commits(self) -> None:
         async def hear(items: AsyncIterator[Sequence[Bar]]) -> None:

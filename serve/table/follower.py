@@ -182,6 +182,7 @@ class Follower:
         """Looks through the past for symbols, and makes minutes and hours of it before somebody asks. At half speed."""
         history, known, made = state.history, set[int](), set[int]()
         while True:
+            has_failed = False
             for day_ms in reversed(history.files.days()):
                 began, is_over = time.monotonic(), history.is_over(day_ms)
                 try:
@@ -194,10 +195,12 @@ class Follower:
                         await history.block(last_ms)
                 except TROUBLE as error:
                     log.info("a day is looked through later: %s", error)
+                    has_failed = True
                 except Exception:  # a defect of ours: the days before are looked through all the same
                     log.exception("a day cannot be looked through")
+                    has_failed = True
                 await asyncio.sleep(time.monotonic() - began)
-            state.knows_all = True
+            state.knows_all = state.knows_all or not has_failed
             await asyncio.sleep(TEND_S)
 
 

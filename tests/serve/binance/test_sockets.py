@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +15,11 @@ from websockets.asyncio.client import connect
 
 from market.bar import bars_of
 from market.widths import WIDTHS
+from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import START_MS, trade, trades_at
 from tests.serve.binance.stand import Stand
 from tests.serve.binance.talk import ask, heard, in_thread, listening, run
+from tests.support import eventually
 
 
 def test_trades_come_as_they_are_raw_and_combined(stand: Stand) -> None:
@@ -64,6 +68,47 @@ def test_the_first_running_kline_is_whole(stand: Stand, interval: str) -> None:
             )
 
     run(scenario)
+
+
+@pytest.mark.parametrize("interval", ["1m", "1h", "1d"])
+def test_what_runs_has_its_beginning_also_where_memory_has_not(tmp_path: Path, redis: OwnRedis, interval: str) -> None:
+    """A symbol that was quiet for long, in a service that has begun since: its interval begins in the table's past."""
+    stand = Stand(tmp_path, redis, serve_recent="60")
+    old = trades_at([START_MS + 10_100, START_MS + 10_400])
+    others = trades_at(range(START_MS + 3_000_000, START_MS + 3_590_000, 1_000), key=("sim-binance", "ETHUSDT"))
+    stand.finished([*old, *others])
+    new = trades_at([START_MS + 3_595_000], first_id=3)
+    stand.told([*old, *new])
+    stand.stop_clock(START_MS + 3_595_500)
+    with stand.serving():
+        eventually(lambda: stand.app.state.bars.newest_ms("sim-binance", "BTCUSDT") is None)
+        expected = bars_of([*old, *new], WIDTHS[interval])[-1]
+        row = stand.klines(interval=interval)[-1]
+    assert (row[0], row[8]) == (expected.timestamp, expected.trade_count)
+    assert tuple(map(Decimal, row[1:6])) == (
+        expected.open,
+        expected.high,
+        expected.low,
+        expected.close,
+        expected.volume,
+    )
+
+
+def test_klines_run_on_however_long_the_table_stands(tmp_path: Path, redis: OwnRedis) -> None:
+    """More intervals than are caught up with at once: the stream shows the newest of them."""
+    stand = Stand(tmp_path, redis)
+    seconds = trades_at(range(START_MS, START_MS + 1_200_000, 1_000))
+    stand.finished(seconds[:10])
+    stand.told(seconds)
+    stand.stop_clock(START_MS + 1_199_500)
+
+    async def scenario() -> None:
+        async with connect(f"{stand.ws}/ws/btcusdt@kline_1s") as socket:
+            while json.loads(await socket.recv())["k"]["t"] != seconds[-1].timestamp:
+                pass
+
+    with stand.serving():
+        run(scenario)
 
 
 def test_each_second_is_told_as_final_once_when_the_table_has_it(stand: Stand) -> None:
