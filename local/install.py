@@ -195,7 +195,7 @@ class Steps:
         self._live = sys.stderr.isatty()
         layout.log.parent.mkdir(parents=True, exist_ok=True)
         layout.log.write_text("")
-        _say(f"Setting up, once (needs the network; about 1.2 GB of disk). Log: {layout.log}")
+        _say(f"Setting up, once (needs the network; about 1.6 GB of disk). Log: {layout.log}")
 
     def run(self, what: str, command: Sequence[str | Path]) -> None:
         """Raises `SetupError` with the log's last lines when the command fails."""
