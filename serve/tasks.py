@@ -13,7 +13,7 @@ async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancels tasks and waits until they have ended. Raises what one of them has failed with.
 
     Cancels again, for a library may take a cancellation for a failure of its own, and a task that tries again what has
-    failed would then go on for ever: so did one that asks Redis, in one of some hundred ends of the service.
+    failed would then go on for ever: so did one that asks Redis, now and then.
     """
     running = {task for task in tasks if not task.done()}
     while running:
