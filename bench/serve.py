@@ -1,9 +1,10 @@
 """How fast the query service answers on one core, while trades and bars go on coming; and whether its memory is flat.
 
-The service is bound to one core; the load generator (hey, by several processes, each asking for a symbol of its own at
-a steady rate), Redis, and what writes to it and to the table have the others. Each second a commit brings every
-symbol's bar, a few seconds behind the trades in Redis, as the job does. All answers have to be 200; in the end the
-klines that are served have to be what plain Python makes of the trades. Linux only, with hey (Debian: hey).
+The service is bound to one core; the load generator (vegeta), Redis, and what writes to it and to the table have the
+others. The load is open: each request has its time, whether those before it are answered or not, and waits from that
+time on. Each second a commit brings every symbol's bar, a few seconds behind the trades in Redis, as the job does. All
+answers have to be 200, and memory has to stay as it is; in the end the klines that are served have to be what plain
+Python makes of the trades. Linux only, with vegeta (https://github.com/tsenart/vegeta/releases).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import http.client
+import io
 import json
 import os
 import shutil
@@ -20,12 +22,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pyarrow as pa
@@ -45,21 +47,23 @@ from prices.store import Store
 ROUTES = {
     "price": "/price/{symbol}",
     "klines": "/api/v3/klines?symbol={symbol}&interval=1s&limit=1000",
-    "bars": "/bars/{symbol}?limit=1000",
+    "bars": "/bars/{symbol}?interval=1s&limit=1000",
 }
+SELDOM = {"bars": 5}
+"""Routes that are asked for at a part of the rate: this answer is the largest, and of each row what lacks is told."""
 HISTORY_S = 1_500
 """Seconds of bars that are there when it begins."""
 WATERMARK_S = 3
 """How far the table is behind the trades."""
 FIELD = "bench:0"
 TICK_S = 0.05
-WORKERS = 10
-"""Of each process of hey; each asks and waits."""
+MOST_GROWTH = 0.05
+"""Of memory, between the second quarter of the time that it is watched and the last: more is not flat."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.serve", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--reads", type=int, default=500, help="requests per second; default 500")
+    parser.add_argument("--reads", type=int, default=500, help="requests per second; default 500, of /bars 100")
     parser.add_argument("--seconds", type=int, default=60, help="measured of each route; default 60")
     parser.add_argument("--memory-s", type=int, default=600, help="how long memory is watched then; default 600")
     parser.add_argument("--symbols", type=int, default=5, help="asked for at the same time; default 5")
@@ -67,8 +71,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.memory_s < 60:
         parser.error("--memory-s: a minute at least, of which quarters are compared")
-    if not shutil.which("hey") or (os.cpu_count() or 1) < 2:
-        raise SystemExit("this wants hey (Debian: apt-get install hey) and two cores")
+    if not shutil.which("vegeta") or (os.cpu_count() or 1) < 2:
+        raise SystemExit("this wants two cores, and vegeta in the PATH: https://github.com/tsenart/vegeta/releases")
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[1:])  # children have it from here
     with tempfile.TemporaryDirectory(prefix="bench-serve-") as name:
@@ -89,7 +93,6 @@ def _measured(folder: Path, core: int, arguments: argparse.Namespace) -> dict[st
         "OUTPUT_DIR": str(folder / "data"),
         "CHECKPOINT_DIR": str(folder / "checkpoints"),
         "SERVE_PORT": str(port),
-        "SERVE_RATE": "0",
     }
     table = folder / "data" / BARS.name
     table.parent.mkdir(parents=True)
@@ -100,7 +103,9 @@ def _measured(folder: Path, core: int, arguments: argparse.Namespace) -> dict[st
             with part("serve", command, environment, folder) as serve:
                 until(lambda: _status(port, "/readyz") == 200, "the service is not ready")
                 figures = {
-                    name: _route(port, serve, [route.format(symbol=symbol) for symbol in SYMBOLS], arguments)
+                    name: _route(
+                        port, serve, _paths(route, arguments), arguments.reads // SELDOM.get(name, 1), arguments
+                    )
                     for name, route in ROUTES.items()
                 }
                 samples = _memory(port, serve, arguments)
@@ -108,12 +113,11 @@ def _measured(folder: Path, core: int, arguments: argparse.Namespace) -> dict[st
     if wrong:
         raise SystemExit(f"{wrong} klines are not what the trades make")
     quarter = max(1, len(samples) // 4)
+    then, now = statistics.median(samples[quarter : 2 * quarter]), statistics.median(samples[-quarter:])
+    if now > then * (1 + MOST_GROWTH):
+        raise SystemExit(f"memory is not flat: {then} MiB in the second quarter, {now} MiB in the last: {samples}")
     return figures | {
-        "memory": {
-            "second_quarter_mib": statistics.median(samples[quarter : 2 * quarter]),
-            "last_quarter_mib": statistics.median(samples[-quarter:]),
-            "max_mib": max(samples),
-        },
+        "memory": {"second_quarter_mib": then, "last_quarter_mib": now, "max_mib": max(samples)},
         "checked": {"klines": 1_000, "wrong": wrong},
         "samples": samples,
     }
@@ -191,51 +195,68 @@ def _row(bar: Bar) -> dict[str, Any]:
     return asdict(bar) | {"timestamp": moment, "date": moment.date()}
 
 
-def _route(port: int, serve: psutil.Process, paths: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
+def _paths(route: str, arguments: argparse.Namespace) -> list[str]:
+    return [route.format(symbol=symbol) for symbol in SYMBOLS[: arguments.symbols]]
+
+
+def _route(
+    port: int, serve: psutil.Process, paths: list[str], reads: int, arguments: argparse.Namespace
+) -> dict[str, Any]:
     """What clients waited, in ms, and the part of a core it took."""
-    asked = paths[: arguments.symbols]
-    _hey(port, asked, 5, arguments.reads)
+    _attack(port, paths, 5, reads)
     before = serve.cpu_times()
-    answers = _hey(port, asked, arguments.seconds, arguments.reads)
+    waits = _attack(port, paths, arguments.seconds, reads)
     after = serve.cpu_times()
-    bad = [status for _, status in answers if status != "200"]
-    if bad:
-        raise SystemExit(f"{len(bad)} of {len(answers)} answers of {asked[0]} were {sorted(set(bad))}")
-    cuts = statistics.quantiles([1000 * seconds for seconds, _ in answers], n=1_000)
+    cuts = statistics.quantiles(waits, n=1_000)
     return {
         "p50_ms": round(cuts[499], 2),
         "p99_ms": round(cuts[989], 2),
         "p999_ms": round(cuts[998], 2),
-        "max_ms": round(1000 * max(answers)[0], 2),
-        "requests_per_s": round(len(answers) / arguments.seconds, 1),
-        "bytes": len(_body(port, asked[0])),
+        "max_ms": round(max(waits), 2),
+        "requests_per_s": round(len(waits) / arguments.seconds, 1),
+        "bytes": len(_body(port, paths[0])),
         "core": round((after.user + after.system - before.user - before.system) / arguments.seconds, 2),
         "resident_mib": serve.memory_info().rss // 2**20,
     }
 
 
-def _hey(port: int, paths: list[str], seconds: int, reads: int) -> list[tuple[float, str]]:
-    """Asks at a steady rate; each answer's seconds, until all of it was there, and its status."""
-    per_worker = f"{reads / len(paths) / WORKERS:g}"
-    options = ["hey", "-z", f"{seconds}s", "-c", str(WORKERS), "-q", per_worker, "-o", "csv"]
-    children = [
-        subprocess.Popen([*options, f"http://127.0.0.1:{port}{path}"], stdout=subprocess.PIPE, text=True)
-        for path in paths
-    ]
-    said = [child.communicate(timeout=seconds + 60)[0] for child in children]
-    return [(float(row["response-time"]), row["status-code"]) for one in said for row in _rows(one)]
+def _attack(port: int, paths: list[str], seconds: int, reads: int) -> list[float]:
+    """Asks for the paths in turn; what each answer took, in ms, from its request's time until all of it was there."""
+    targets = "".join(f"GET http://127.0.0.1:{port}{path}\n" for path in paths)
+    attack = ["vegeta", "attack", "-rate", f"{reads}/s", "-duration", f"{seconds}s", "-max-body", "0"]
+    answers = subprocess.run(attack, input=targets.encode(), stdout=subprocess.PIPE, check=True).stdout
+    rows = subprocess.run(["vegeta", "encode", "-to", "csv"], input=answers, stdout=subprocess.PIPE, check=True).stdout
+    found = [Answer.of(row) for row in csv.reader(io.StringIO(rows.decode()))]
+    bad = sorted({f"{one.status} {one.error}".strip() for one in found if one.status != 200})
+    if bad:
+        raise SystemExit(f"{sum(one.status != 200 for one in found)} of {len(found)} answers were bad: {bad[:5]}")
+    if len(found) < 0.99 * reads * seconds:
+        raise SystemExit(f"{len(found)} requests were sent in {seconds} s, and not {reads * seconds}")
+    began_ns = min(one.sent_ns - one.number * 1_000_000_000 // reads for one in found)
+    return [(one.sent_ns + one.took_ns - began_ns) / 1e6 - one.number * 1_000 / reads for one in found]
 
 
-def _rows(text: str) -> Iterator[dict[str, str]]:
-    yield from csv.DictReader(text.splitlines())
+class Answer(NamedTuple):
+    """One line of `vegeta encode -to csv`: https://github.com/tsenart/vegeta#encode-command"""
+
+    sent_ns: int
+    status: int
+    took_ns: int
+    error: str
+    number: int
+
+    @classmethod
+    def of(cls, row: list[str]) -> Answer:
+        sent_ns, status, took_ns, _, _, error, _, _, number = row[:9]
+        return cls(int(sent_ns), int(status), int(took_ns), error, int(number))
 
 
 def _memory(port: int, serve: psutil.Process, arguments: argparse.Namespace) -> list[int]:
     """Resident MiB of the service each 10 s, while every route is asked in turn."""
     samples = []
-    paths = [route.format(symbol=symbol) for symbol in SYMBOLS[: arguments.symbols] for route in ROUTES.values()]
+    paths = [path for route in ROUTES.values() for path in _paths(route, arguments)]
     for _ in range(0, arguments.memory_s, 10):
-        _hey(port, paths, 10, arguments.reads)
+        _attack(port, paths, 10, arguments.reads // max(SELDOM.values()))
         samples.append(serve.memory_info().rss // 2**20)
     return samples
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 GROUP = "stream-processor"
 _POLL_MS = 200
-_REST_S = 0.002
+_REST_S = 0.0005
 """Pause after a poll that brought little: what comes meanwhile is written together, at a fraction of the cost."""
 _COMMIT_S = 1.0
 _CHECK_S = 1.0

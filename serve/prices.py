@@ -40,6 +40,8 @@ CONNECTIONS = 32
 BLOCK_S = 1.0
 """How long a follower waits for news before it looks whether they are still those that it follows."""
 _NEWS_AT_ONCE = 200
+_REST_S = 0.005
+"""Pause of a follower that has all news: those that come meanwhile are read together, and prices are answered."""
 _PAGE = 1_000
 """Trades that are read at once; between two pages others have their turn."""
 _SLACK = 100
@@ -153,6 +155,8 @@ class Prices:
                     yield []
                 place = came
                 yield _trades_of(fields)
+            if len(entries) < _NEWS_AT_ONCE:
+                await asyncio.sleep(_REST_S)
 
     async def _news(self, place: Place) -> Sequence[tuple[str, dict[str, str]]]:
         name = f"{place[0]}-{place[1]}"
