@@ -16,6 +16,7 @@ from local import processes, state
 from market.bar import Bar, current
 from tests.e2e.jobs import PATIENCE_S, bars_at, own_stack, submitted
 from tests.recordings import Kline, kline_of
+from tests.serve.page.browser import chromium, program
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
@@ -48,6 +49,7 @@ def test_quickstart(tmp_path: Path, is_killed: bool) -> None:
         assert f"Prices and bars: {service}\n" in job.log()
         assert told_by(f"{service}/price/BTCUSDT")["exchange"] == BINANCE
         assert told_by(f"{service}/bars/BTCUSDT?interval=1s&from={bars[0].timestamp}&limit=1")["bars"]
+        assert_page_moves(service)
         shown = state.read(run)
         assert shown is not None
         running = [part.process for part in shown.parts if part.process] + [shown.supervisor]
@@ -68,6 +70,23 @@ def told_by(address: str) -> Any:
     """What the service answers."""
     with urllib.request.urlopen(address, timeout=10) as answer:
         return json.load(answer)
+
+
+def assert_page_moves(service: str) -> None:
+    """The page shows candles of several symbols, which become more while it is looked at.
+
+    Where there is no Chromium, nobody looks: the tests of the page are skipped then, and say so.
+    """
+    if program() is None:
+        return
+    final = "liveBars.bars.filter((bar) => bar.final)"
+    with chromium() as browser:
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            with browser.tab(f"{service}/#{BINANCE}:{symbol}:1s") as tab:
+                tab.until(f"liveBars.session?.loaded && {final}.length > 2")
+                newest = tab.evaluate(f"{final}.at(-1).timestamp")
+                tab.until(f"(newest) => {final}.at(-1).timestamp > newest", newest)
+                tab.picture(f"quickstart-{symbol}")
 
 
 def assert_equal_to_klines(bars: list[Bar], exchange: str) -> None:
