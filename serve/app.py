@@ -24,13 +24,12 @@ from serve.hub import Hub
 from serve.limits import Limits
 from serve.meters import Meters, Sample
 from serve.own import bars as bars_routes
-from serve.own import formats, health, query
+from serve.own import health, query
 from serve.own import prices as prices_routes
 from serve.prices import Prices, PricesAway
 from serve.problems import BarsAway, Problem, away, refusal, written
 from serve.schemas import Service
 from serve.tasks import end
-from serve.texts import Texts
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,7 +47,6 @@ def app(settings: Settings) -> FastAPI:
     state.hub_bars = state.bars.hub
     state.hub_trades = Hub[Sequence[Trade]]()
     state.redis_up = False
-    state.bar_texts = Texts(formats.printed)
     state.meters = Meters(lambda: samples(state))
     for router in (prices_routes.router, bars_routes.router, health.router, *binance.routers(), page.router()):
         service.include_router(router)
@@ -159,11 +157,13 @@ def samples(state: Any) -> Iterable[Sample]:
         yield Sample("serve_table_version", table.version)
         yield Sample("serve_table_end_timestamp_seconds", table.history.end_ms / 1000)
         yield Sample("serve_recent_bars", len(table.recent))
+        yield Sample("serve_recent_texts", table.recent.texts)
         yield Sample("serve_pages_bytes", table.history.pages.size)
         yield Sample("serve_days_made_total", table.history.days_made)
         yield Sample("serve_days_not_kept_total", table.history.days_not_kept)
     for name, hub in (("trades", state.hub_trades), ("bars", state.hub_bars)):
         yield Sample("serve_listeners", hub.listeners, (("stream", name),))
         yield Sample("serve_listeners_cut_total", hub.cut, (("stream", name),))
+    yield Sample("serve_kline_texts", len(state.binance.service.rows))
     yield Sample("serve_sockets", state.binance.push.clients)
     yield Sample("serve_sockets_cut_total", state.binance.sockets.cut)

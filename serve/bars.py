@@ -10,7 +10,7 @@ A bar counts in its current revision. Of an interval that is not over there is n
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -114,10 +114,10 @@ class Bars:
         state = self.follower.state
         return (state.history.end_ms or None) if state else None
 
-    def is_kept(self, bar: Bar) -> bool:
-        """Whether this very bar is in memory: it is then given out again, until it is amended."""
+    def printer(self, exchange: str, symbol: str, printed: Callable[[Bar], bytes]) -> Callable[[Bar], bytes]:
+        """Prints seconds of a symbol as `printed`, always the same, does; those in memory once, until amended."""
         state = self.follower.state
-        return bool(state and state.recent.of(bar.exchange, bar.symbol).has(bar))
+        return partial(state.recent.of(exchange, symbol).text, printed=printed) if state else printed
 
     async def follow(self) -> AsyncIterator[Sequence[Bar]]:
         """New and amended 1-second bars, by commit; none where something may have been missed, so: read anew."""

@@ -26,6 +26,7 @@ MEANINGS = {
     "serve_table_loads_total": "Times that the table was loaded: at the start, and where its log could not be followed",
     "serve_table_failures_total": "Times that the table could not be followed; each is tried again",
     "serve_recent_bars": "1-second bars in memory",
+    "serve_recent_texts": "Of them, those that are kept as JSON too, because somebody has asked for them",
     "serve_pages_bytes": "Size of the pages of the past in memory",
     "serve_reads_waiting": "Pieces of work on the past that are done or wait for a thread",
     "serve_reads_total": "Pieces of work on the past that were done",
@@ -33,6 +34,7 @@ MEANINGS = {
     "serve_days_not_kept_total": "Of them, those that could not be written to ROLLUP_DIR",
     "serve_listeners": "Parts of the service that listen to trades and bars, by stream",
     "serve_listeners_cut_total": "Times that one of them did not keep up and began anew, by stream",
+    "serve_kline_texts": "Klines that are kept as Binance writes them",
     "serve_sockets": "Clients that are connected by a WebSocket",
     "serve_sockets_cut_total": "Clients cut off because they did not take what was sent to them",
 }

@@ -8,8 +8,9 @@ from collections.abc import Hashable, Sequence
 from market.bar import Bar
 from serve.binance.shapes import kline_row
 
-KEPT_ROWS = 2_000
-"""Of one symbol, width and unit: the newest ones. A request gets 1,000 at most."""
+KEPT_ROWS = 1_000
+"""Of one symbol, width and unit: the newest ones, as many as a request gets at most; and an eighth more, so that the
+oldest go some at a time."""
 KEPT_LINES = 100
 """Symbols, widths and units; the ones that were asked for last."""
 
@@ -44,7 +45,7 @@ class Rows:
                 if oldest_ms <= start_ms <= end_ms - width_ms:
                     line[start_ms] = text
             texts.append(text)
-        if len(line) > 2 * self._most_rows:
+        if len(line) > self._most_rows + self._most_rows // 8:
             for start_ms in [start_ms for start_ms in line if start_ms < oldest_ms]:
                 del line[start_ms]
         return texts

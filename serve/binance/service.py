@@ -29,7 +29,7 @@ class Service:
 
     def __init__(self, bars: Bars, prices: Prices, live: Live) -> None:
         self.bars, self.prices, self.live = bars, prices, live
-        self._rows = Rows()
+        self.rows = Rows()
         self._days = Days(bars, live)
 
     def now_ms(self) -> int:
@@ -68,7 +68,7 @@ class Service:
 
     async def klines(self, exchange: str, query: KlinesQuery, unit_us: int) -> bytes:
         """Klines, as they are sent. Raises `BarsAway`."""
-        return await klines(self.bars, self.live, self._rows, exchange, query, unit_us)
+        return await klines(self.bars, self.live, self.rows, exchange, query, unit_us)
 
     async def trades(self, exchange: str, query: TradesQuery) -> list[Trade]:
         """The newest trades, or those from an id on, as far as Redis holds them. Raises `PricesAway`."""

@@ -30,7 +30,6 @@ from serve.own.query import (
     time_ms,
 )
 from serve.problems import Problem
-from serve.texts import Texts
 
 AT_ONCE = 250
 """Rows that are printed before others are answered: two milliseconds."""
@@ -129,7 +128,7 @@ async def bars(
     asked = Asked(service, venue(service, name, exchange), name, interval, limit)
     rows, more = await (asked.filled if fill == "previous" else asked.traded)(from_ms, to_ms)
     if form == "json":
-        body = await _json(rows, asked, service, request.app.state.bar_texts)
+        body = await _json(rows, asked, service)
     else:
         body = await asyncio.to_thread(formats.OTHERS[form], rows)
     headers = {"Link": _link(request, rows, asked.width_ms, onward=from_ms is not None)} if more and rows else {}
@@ -168,15 +167,16 @@ def venue(bars: Bars, symbol: str, exchange: str | None) -> str:
     raise Problem(404, f"there are no bars of {symbol}; /symbols tells which there are")
 
 
-async def _json(rows: Sequence[Marked], asked: Asked, service: Bars, texts: Texts) -> bytes:
+async def _json(rows: Sequence[Marked], asked: Asked, service: Bars) -> bytes:
     """Printed some rows at a time: others are answered meanwhile."""
-    first = next((row.bar for row in rows if not row.filled), None)
-    keep = first is not None and asked.width_ms == SECOND_MS and service.is_kept(first)
+    # Texts of seconds alone are kept: of wider bars, most come from files, and no two reads give the same object.
+    is_narrow = asked.width_ms == SECOND_MS
+    printer = service.printer(asked.exchange, asked.symbol, formats.printed) if is_narrow else formats.printed
     objects: list[bytes] = []
     for at in range(0, len(rows), AT_ONCE):
         if at:
             await asyncio.sleep(0)
-        objects += formats.json_rows(rows[at : at + AT_ONCE], texts, keep=keep)
+        objects += formats.json_rows(rows[at : at + AT_ONCE], printer)
     return formats.as_json(objects, asked.exchange, asked.symbol, asked.interval)
 
 

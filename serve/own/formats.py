@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from market.bar import Bar
 from serve.marks import Marked
-from serve.texts import Texts, plain
+from serve.texts import plain
 
 PRICES = ("open", "high", "low", "close", "vwap")
 AMOUNTS = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
@@ -34,6 +34,8 @@ _KINDS = {
     **dict.fromkeys(AMOUNTS, pa.decimal128(38, 8)),
     **dict.fromkeys(COUNTS, pa.int64()),
 }
+_NOTHING_MISSING = b',"missing_before":0,"filled":false}'
+"""How most bars end."""
 SCHEMA = pa.schema([(name, _KINDS[name]) for name in COLUMNS])
 MEDIA_TYPES = {
     "json": "application/json",
@@ -53,10 +55,9 @@ def printed(bar: Bar) -> bytes:
     ).encode()
 
 
-def json_rows(rows: Sequence[Marked], texts: Texts, *, keep: bool) -> list[bytes]:
-    """An object for each bar. `keep`: their texts are worth keeping."""
-    traded = iter(texts.of([row.bar for row in rows if not row.filled], keep=keep))
-    return [_quiet(row.bar) if row.filled else next(traded) + _ending(row.missing_before) for row in rows]
+def json_rows(rows: Iterable[Marked], printer: Callable[[Bar], bytes]) -> list[bytes]:
+    """An object for each bar. `printer`: `printed`, or one that knows by heart what that would print."""
+    return [_quiet(row.bar) if row.filled else printer(row.bar) + _ending(row.missing_before) for row in rows]
 
 
 def as_json(objects: Sequence[bytes], exchange: str, symbol: str, interval: str) -> bytes:
@@ -80,6 +81,8 @@ def as_parquet(rows: Sequence[Marked]) -> bytes:
 
 
 def _ending(missing_before: int | None) -> bytes:
+    if missing_before == 0:
+        return _NOTHING_MISSING
     known = "null" if missing_before is None else missing_before
     return f',"missing_before":{known},"filled":false}}'.encode()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from market.bar import Bar, rolled_up
 from market.widths import MINUTE_MS, SECOND_MS, next_start, start_of
@@ -18,13 +18,14 @@ LEAST = 120
 class Series:
     """The newest bars of one symbol of one exchange, oldest first: all of them that begin at `from_ms` or later."""
 
-    __slots__ = ("_minutes", "_starts", "bars", "from_ms")
+    __slots__ = ("_minutes", "_starts", "_texts", "bars", "from_ms")
 
     def __init__(self, from_ms: int) -> None:
         self.bars: list[Bar] = []
         self.from_ms = from_ms
         self._starts: list[int] = []
         self._minutes: dict[int, Bar] = {}
+        self._texts: dict[int, bytes] = {}
 
     def take(self, bar: Bar) -> bool:
         """Whether a bar is news: not there yet, or with a higher revision than the one that is."""
@@ -34,6 +35,7 @@ class Series:
             self.bars.insert(at, bar)
         elif bar.revision > self.bars[at].revision:
             self.bars[at] = bar
+            self._texts.pop(bar.timestamp, None)
         else:
             return False
         self._minutes.pop(start_of(bar.timestamp, MINUTE_MS), None)
@@ -44,6 +46,8 @@ class Series:
         if len(self.bars) > most + most // 8:
             less = len(self.bars) - most
             self.from_ms = self._starts[less - 1] + SECOND_MS
+            for start in self._starts[:less]:
+                self._texts.pop(start, None)
             del self.bars[:less], self._starts[:less]
             whole_ms = next_start(self.from_ms, MINUTE_MS)
             self._minutes = {start: bar for start, bar in self._minutes.items() if start >= whole_ms}
@@ -72,10 +76,20 @@ class Series:
             at = after
         return found
 
-    def has(self, bar: Bar) -> bool:
-        """Whether this very object is kept here."""
-        at = bisect_left(self._starts, bar.timestamp)
-        return at < len(self.bars) and self.bars[at] is bar
+    def text(self, bar: Bar, printed: Callable[[Bar], bytes]) -> bytes:
+        """What `printed`, always the same, makes of a second. Of one that is here it is kept, and goes with it."""
+        text = self._texts.get(bar.timestamp)
+        if text is None:
+            text = printed(bar)
+            at = bisect_left(self._starts, bar.timestamp)
+            if at < len(self.bars) and self.bars[at] is bar:  # it may have been amended since it was read
+                self._texts[bar.timestamp] = text
+        return text
+
+    @property
+    def texts(self) -> int:
+        """How many bars are kept as text too."""
+        return len(self._texts)
 
 
 class Recent:
@@ -98,6 +112,11 @@ class Recent:
 
     def __len__(self) -> int:
         return sum(len(series.bars) for series in self._series.values())
+
+    @property
+    def texts(self) -> int:
+        """How many bars are kept as text too."""
+        return sum(series.texts for series in self._series.values())
 
     def of(self, exchange: str, symbol: str) -> Series:
         """The series of a symbol. One without a bar in memory has none since `from_ms`."""

@@ -1,18 +1,22 @@
-"""Bars as text."""
+"""Decimals and bars as text."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from market.bar import Bar, bars_of
+from market.bar import bars_of
+from serve.bars import Bars
+from serve.marks import marked
 from serve.own import formats
+from serve.own.bars import AT_ONCE, Asked, _json
 from serve.own.formats import COLUMNS
-from serve.texts import Texts, plain
-from tests.serve.tables import START_MS, every_second, walk
+from serve.texts import plain
+from tests.serve.tables import START_MS, Table, every_second, walk
 
 BARS = bars_of(walk(every_second(START_MS, 30)))
 
@@ -34,40 +38,6 @@ def test_decimals_are_printed_without_exponent_and_idle_zeros(number: str, text:
     assert plain(Decimal(number)) == text
 
 
-class Printer:
-    """Counts what it prints."""
-
-    def __init__(self) -> None:
-        self.printed = 0
-
-    def __call__(self, bar: Bar) -> bytes:
-        self.printed += 1
-        return str(bar.timestamp).encode()
-
-
-def test_a_bar_that_is_kept_is_printed_once() -> None:
-    """The next thousand are those of before and one more; an equal bar of another read is another object."""
-    printer = Printer()
-    texts = Texts(printer)
-    for last in range(10, 31):
-        assert texts.of(BARS[:last], keep=True) == [str(bar.timestamp).encode() for bar in BARS[:last]]
-    assert printer.printed == 30
-    texts.of([replace(BARS[0])], keep=True)
-    assert printer.printed == 31
-    texts.of(BARS, keep=False)
-    assert printer.printed == 61
-
-
-def test_texts_are_bounded_and_those_in_use_stay() -> None:
-    """Two generations: what is not asked for during one is gone after it."""
-    printer = Printer()
-    texts = Texts(printer, most=10)
-    for bar in BARS:
-        assert texts.of([BARS[0], bar], keep=True)[1] == str(bar.timestamp).encode()
-    assert len(texts._young) + len(texts._old) <= 20
-    assert printer.printed <= 33
-
-
 def test_a_bar_in_json_has_every_column() -> None:
     """With the values of the bar, decimals as text."""
     told = json.loads(formats.printed(BARS[0]) + b"}")
@@ -75,3 +45,21 @@ def test_a_bar_in_json_has_every_column() -> None:
     for name, value in told.items():
         expected = getattr(BARS[0], name)
         assert value == (plain(expected) if isinstance(expected, Decimal) else expected), name
+
+
+def test_others_are_answered_while_many_bars_are_printed(tmp_path: Path) -> None:
+    """They have their turn after each few hundred bars."""
+    many = bars_of(walk(every_second(START_MS, 1_000)))
+    service = Bars.of(Table(tmp_path).settings)
+    asked = Asked(service, "binance", "BTCUSDT", "1s", len(many))
+
+    async def scenario() -> int:
+        printing = asyncio.ensure_future(_json(marked(many, None), asked, service))
+        turns = 0
+        while not printing.done():
+            await asyncio.sleep(0)
+            turns += 1
+        assert len(json.loads(printing.result())["bars"]) == len(many)
+        return turns
+
+    assert asyncio.run(scenario()) >= len(many) / AT_ONCE

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from market.bar import bars_of, rolled_up
+from market.bar import Bar, bars_of, rolled_up
 from market.widths import MINUTE_MS
 from serve.table import recent as module
 from serve.table.recent import Recent, Series
@@ -41,8 +41,6 @@ def test_a_higher_revision_takes_the_place_of_a_lower_one() -> None:
     assert not made.take(replace(BARS[4], revision=1))
     assert not made.take(BARS[4])
     assert made.bars[4] is amended
-    assert made.has(amended)
-    assert not made.has(replace(amended))
 
 
 def test_minutes_are_made_once_until_they_change() -> None:
@@ -57,6 +55,43 @@ def test_minutes_are_made_once_until_they_change() -> None:
     again = made.minutes(first, end)
     assert again == rolled_up([*BARS[:70], amended, *BARS[71:]], MINUTE_MS)
     assert [one is other for one, other in zip(again, minutes, strict=True)] == [True, False, True, True, True]
+
+
+class Printer:
+    """Counts what it prints."""
+
+    def __init__(self) -> None:
+        self.printed = 0
+
+    def __call__(self, bar: Bar) -> bytes:
+        self.printed += 1
+        return b"%d of revision %d" % (bar.timestamp, bar.revision)
+
+
+def test_a_bar_is_printed_once_until_it_is_amended() -> None:
+    """A revision that somebody has read before is printed too, and not kept."""
+    made, printer = series(30), Printer()
+    for _ in range(2):
+        assert made.text(BARS[4], printer) == b"%d of revision 0" % BARS[4].timestamp
+    assert (printer.printed, made.texts) == (1, 1)
+    made.take(replace(BARS[4], revision=1))
+    assert (made.text(BARS[4], printer), made.texts) == (b"%d of revision 0" % BARS[4].timestamp, 0)
+    assert made.text(made.bars[4], printer) == b"%d of revision 1" % BARS[4].timestamp
+    assert made.text(BARS[40], printer) == b"%d of revision 0" % BARS[40].timestamp
+    assert (printer.printed, made.texts) == (4, 1)
+
+
+def test_texts_go_with_their_bars() -> None:
+    """Polled for as long as one likes, no more of them are kept than bars; what was dropped is nowhere."""
+    recent, printer = Recent(60), Printer()
+    for at in range(0, 300, 5):
+        recent.take(BARS[at : at + 5])
+        held = recent.of("binance", "BTCUSDT")
+        for bar in held.bars:
+            held.text(bar, printer)
+        assert recent.texts == held.texts == len(held.bars) == len(recent)
+    assert len(recent) <= module.LEAST + module.LEAST // 8
+    assert printer.printed == 300
 
 
 def test_the_oldest_go_when_there_are_too_many() -> None:
