@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 
 from market.latest import address_of
 from market.settings import Settings, SettingsError
@@ -19,6 +18,7 @@ from market.trade import Trade
 from serve import binance, page
 from serve.access import Access
 from serve.bars import Bars
+from serve.cors import Cors
 from serve.gate import Gate
 from serve.hub import Hub
 from serve.limits import Limits
@@ -51,13 +51,8 @@ def app(settings: Settings) -> FastAPI:
     for router in (prices_routes.router, bars_routes.router, health.router, *binance.routers(), page.router()):
         service.include_router(router)
     _tell_problems(service)
-    limits = Limits(settings.serve_rate)
-    service.add_middleware(Gate, access=Access(settings), limits=limits, meters=state.meters)
-    if settings.serve_origins:
-        headers = ["Authorization", "X-API-Key", "X-MBX-APIKEY", "X-MBX-TIME-UNIT"]
-        service.add_middleware(
-            CORSMiddleware, allow_origins=list(settings.serve_origins), allow_methods=["GET"], allow_headers=headers
-        )
+    limits, cors = Limits(settings.serve_rate), Cors(settings.serve_origins)
+    service.add_middleware(Gate, access=Access(settings), cors=cors, limits=limits, meters=state.meters)
     return service
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.access import Access
+from serve.cors import ALLOWED, Cors
 from serve.limits import Limits
 from serve.meters import Meters
 from serve.problems import Problem, refusal, written
@@ -34,16 +35,23 @@ HEADERS = {
     "cache-control": "no-store",
 }
 """Of every answer that does not have its own: nothing of it is to be run, framed, kept or used by other sites."""
-_ADDED = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 _POLICY_VIOLATION = 1008
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_ADDED = _encoded(HEADERS)
 
 
 class Gate:
     """Lets requests through to the routes."""
 
-    def __init__(self, app: ASGIApp, *, access: Access, limits: Limits, meters: Meters) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, cors: Cors, limits: Limits, meters: Meters) -> None:
         self._app = app
         self._access = access
+        self._cors = cors
         self._limits = limits
         self._meters = meters
 
@@ -61,12 +69,15 @@ class Gate:
         is_head = method == "HEAD"
         # Routes know GET alone. What would be answered is told without its body, which is over before it begins.
         asked = {**scope, "method": "GET"} if is_head else scope
+        headers, hosts = _headers(scope)
+        is_preflight = self._cors.is_preflight(method, headers)
+        added = _ADDED + _encoded(self._cors.leave(headers))
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _with_ours(message.get("headers", ()))
+                message["headers"] = _with_ours(message.get("headers", ()), added)
                 await send(message)
                 if is_head:
                     await send({"type": "http.response.body", "body": b""})
@@ -74,9 +85,12 @@ class Gate:
                 await send(message)
 
         try:
-            problem = self._problem(scope)
+            problem = self._problem(scope, headers, hosts, is_preflight=is_preflight)
             if problem:
                 await _say(answer, problem)
+            elif is_preflight:
+                await answer({"type": "http.response.start", "status": 204, "headers": _encoded(ALLOWED)})
+                await answer({"type": "http.response.body", "body": b""})
             else:
                 await self._app(asked, receive, answer)
         except Exception:  # a defect of ours: told in the log, and as little as possible to whoever asked
@@ -91,7 +105,7 @@ class Gate:
             self._meters.answered(_route(asked), counted, status or 499, time.perf_counter() - began)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = self._problem(scope)
+        problem = self._problem(scope, *_headers(scope))
         if problem is None:
             await self._app(scope, receive, send)
         elif "websocket.http.response" in scope.get("extensions", {}):
@@ -99,10 +113,11 @@ class Gate:
         else:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": problem.detail[:100]})
 
-    def _problem(self, scope: Scope) -> Problem | None:
-        """Why the request is refused, if it is."""
+    def _problem(
+        self, scope: Scope, headers: Mapping[str, str], hosts: Sequence[str], *, is_preflight: bool = False
+    ) -> Problem | None:
+        """Why the request is refused, if it is. Browsers send no key with a preflight."""
         path: str = scope["path"]
-        headers, hosts = _headers(scope)
         if detail := self._access.problem_of_host(hosts):
             return self._refuse(path, 400, detail, "host")
         if scope["type"] == "websocket" and (detail := self._access.problem_of_origin(headers.get("origin"))):
@@ -115,7 +130,7 @@ class Gate:
             after = {"Retry-After": str(math.ceil(wait_s))}
             detail = "more requests than one address may make (SERVE_RATE); Retry-After says when to go on"
             return self._refuse(path, 429, detail, "rate", after)
-        if detail := self._access.problem_of_key(headers):
+        if not is_preflight and (detail := self._access.problem_of_key(headers)):
             # One scheme alone: Chromium takes a header with two for none, and would not ask its user for the key.
             return self._refuse(path, 401, detail, "key", {"WWW-Authenticate": 'Basic realm="live-bars"'})
         return None
@@ -130,8 +145,7 @@ class Gate:
 async def _say(send: Send, problem: Problem, *, kind: str = "http.response") -> None:
     body = written(problem)
     headers = {"content-type": "application/json", "content-length": str(len(body)), **problem.headers}
-    encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": f"{kind}.start", "status": problem.status, "headers": encoded})
+    await send({"type": f"{kind}.start", "status": problem.status, "headers": _encoded(headers)})
     await send({"type": f"{kind}.body", "body": body})
 
 
@@ -148,10 +162,10 @@ def _headers(scope: Scope) -> tuple[dict[str, str], list[str]]:
     return headers, hosts
 
 
-def _with_ours(headers: Any) -> list[tuple[bytes, bytes]]:
+def _with_ours(headers: Any, ours: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     given = list(headers)
     names = {name.lower() for name, _ in given}
-    return given + [(name, value) for name, value in _ADDED if name not in names]
+    return given + [(name, value) for name, value in ours if name not in names]
 
 
 def _route(scope: Scope) -> str:
