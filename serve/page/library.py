@@ -6,16 +6,15 @@ and served as it is; none of its Python is run.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
-import re
 from pathlib import Path
 
 PACKAGE = "litecharts"
 FILE = "js/lightweight-charts.js"
-MAJOR = 5
-"""Of the versions whose functions the page calls."""
-
-_banner = re.compile(rb"TradingView Lightweight Charts\S* v(\d+)\.\d+").search
+SHA256 = "756b0ba9f58930226d6b8b9d47ad310448ab85d799ea1f7c2c02304777c10b52"
+"""Of the one script that is served, version 5.1.0, which the package has at the version that pyproject.toml pins: what
+runs in the browsers of users is what was tested, whatever a registry gives."""
 
 
 class LibraryAway(RuntimeError):  # noqa: N818  # a state of the installation
@@ -31,10 +30,12 @@ def script() -> bytes:
             found = path.read_bytes()
         except OSError as error:
             raise LibraryAway(f"{path} cannot be read: {error.strerror}. Set up anew: scripts/setup") from None
-        banner = _banner(found[:2_000])
-        if banner is None or int(banner[1]) != MAJOR:
-            seen = banner[0].decode(errors="replace") if banner else "another script"
-            raise LibraryAway(f"{path} is {seen}; version {MAJOR} of TradingView Lightweight Charts is expected")
+        seen = hashlib.sha256(found).hexdigest()
+        if seen != SHA256:
+            raise LibraryAway(
+                f"{path} is another script than the one that belongs here: its SHA-256 is {seen}, "
+                f"expected is {SHA256}. Remove .venv and set up anew: scripts/setup"
+            )
         return found
     missing = f"the package {PACKAGE}, which carries the chart library, is not installed"
     raise LibraryAway(f"{missing}: scripts/setup does it")

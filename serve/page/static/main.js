@@ -12,7 +12,7 @@ const root = document.documentElement;
 app.start((listener) => {
   const library = globalThis.LightweightCharts;
   if (library) return new Chart(library, view.chart, colorsOf(root), listener);
-  view.event("The chart library is not installed: scripts/setup does it. The table below has the bars", Date.now());
+  view.event("The chart library is missing: the log of the service says why. The table below has the bars", Date.now());
   view.chart.hidden = true;
   return null;
 });

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
+from market.settings import ROOT
 from market.widths import WIDTHS
-from serve.page import library
+from serve.page import assets, library
 from serve.page.assets import LIBRARY, LICENCE, STATIC
 from serve.page.routes import POLICY
 from tests.serve.served import Served, served
@@ -105,11 +110,31 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_another_version_of_the_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its functions have other names."""
-    monkeypatch.setattr(library, "MAJOR", 4)
-    with pytest.raises(library.LibraryAway, match=r"TradingView Lightweight Charts\S* v5\.\d+; version 4 of"):
+def test_the_chart_library_is_the_one_that_is_named() -> None:
+    """The installed script has the hash that stands in the code, and is of the package at its pinned version."""
+    assert hashlib.sha256(library.script()).hexdigest() == library.SHA256
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"{library.PACKAGE}=={version(library.PACKAGE)}" in project["dependencies"]
+
+
+def test_another_script_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by one byte: it is said what was seen and what is expected, and the page has no candles."""
+    other = library.script() + b"\n"
+    file = tmp_path / "charts_of_somebody" / library.FILE
+    file.parent.mkdir(parents=True)
+    file.write_bytes(other)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(library, "PACKAGE", "charts_of_somebody")
+    with pytest.raises(library.LibraryAway) as raised:
         library.script()
+    assert str(raised.value) == (
+        f"{file} is another script than the one that belongs here: its SHA-256 is {hashlib.sha256(other).hexdigest()}, "
+        f"expected is {library.SHA256}. Remove .venv and set up anew: scripts/setup"
+    )
+    assert LIBRARY not in assets.read()
+    assert f"the page has no candles: {raised.value}" in caplog.text
 
 
 def test_nothing_is_inline() -> None:

@@ -236,7 +236,7 @@ def test_without_the_chart_library_the_rest_works(served: Stand, browser: Browse
     with browser.tab(f"{served.http}/{SECONDS}", without="lightweight-charts.js") as tab:
         tab.forgiven.append(OFFLINE)
         tab.until("document.querySelectorAll('#rows tr').length === 10")
-        assert "The chart library is not installed" in happened(tab)
+        assert "The chart library is missing" in happened(tab)
 
 
 def test_with_an_api_key_the_browser_asks_for_it(tmp_path: Path, redis: OwnRedis, browser: Browser) -> None:
