@@ -6,6 +6,7 @@ import http.client
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 
 from local.broker import Broker
@@ -140,9 +141,8 @@ def _prices(settings: Settings, folder: Path) -> list[Part]:
 
 
 def _serve(settings: Settings, folder: Path) -> list[Part]:
-    # Where it listens everywhere, it is found here; the page is at its address.
-    host = "127.0.0.1" if settings.serve_host in ("0.0.0.0", "::") else settings.serve_host
-    port = settings.serve_port
+    # The page is at its address.
+    host, port = _found_at(settings.serve_host), settings.serve_port
     return [
         Part(
             name="serve",
@@ -156,6 +156,17 @@ def _serve(settings: Settings, folder: Path) -> list[Part]:
             stop_s=3.0,
         )
     ]
+
+
+def _found_at(host: str) -> str:
+    """Where one that listens at a host is found from here: on loopback of the same kind, where that is everywhere."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def _answers(port: int, path: str, host: str = "127.0.0.1") -> bool:

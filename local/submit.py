@@ -213,9 +213,9 @@ class Submission:
 
 
 def _tell_address(launch: stack.Launch) -> None:
-    """Where prices and bars are to be seen, if they are."""
+    """Where the page, prices and bars are, if they are."""
     if address := launch.address_of("serve"):
-        _say(f"Prices and bars: {address}")
+        _say(f"Page, prices and bars: {address}")
 
 
 def _driver(pid_file: Path) -> int | None:

@@ -46,7 +46,7 @@ def test_quickstart(tmp_path: Path, is_killed: bool) -> None:
         assert ("The local stack runs already" in job.log()) == is_killed
         assert listening(int(environment["SPARK_UI_PORT"])) == {"127.0.0.1"}
         service = f"http://127.0.0.1:{environment['SERVE_PORT']}"
-        assert f"Prices and bars: {service}\n" in job.log()
+        assert f"Page, prices and bars: {service}\n" in job.log()
         assert told_by(f"{service}/price/BTCUSDT")["exchange"] == BINANCE
         assert told_by(f"{service}/bars/BTCUSDT?interval=1s&from={bars[0].timestamp}&limit=1")["bars"]
         assert_page_moves(service)
