@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +27,8 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 
 OUTSIDE = {"kill", "pgrep", "head", "docker", "redis-cli", "curl"}
 """Programs that the README uses and that are not ours."""
+
+LOGGED = {f"log.{level}" for level in ("warning", "error", "exception", "critical")}
 
 PROGRAMS = {
     "jobs/ohlcv.py": ("jobs/ohlcv.py",),
@@ -137,6 +141,26 @@ def test_operations_explain_every_metric() -> None:
     operations = (ROOT / "docs" / "operations.md").read_text()
     rows = re.findall(r"^\| `((?:producer|prices|serve)_[a-z_]+)` \|", operations, re.MULTILINE)
     assert rows == [*producer.MEANINGS, *prices.MEANINGS, *serve.MEANINGS]
+
+
+@pytest.mark.parametrize(("package", "title"), [("serve", "Running the query service"), ("prices", "Running prices")])
+def test_operations_explain_every_message_that_warns(package: str, title: str) -> None:
+    """A row of its program's section has the words of each warning and each error; … stands for what differs."""
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    own = re.split("^# ", operations.split(f"\n# {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+    rows = [max(row.split("…"), key=len) for row in re.findall(r"^\| `([^`]+)` \|", own, re.MULTILINE)]
+    told = [message for file in sorted((ROOT / package).rglob("*.py")) for message in warnings_in(file)]
+    assert len(told) > 5
+    assert [message for message in told if not any(len(row) > 9 and row in message for row in rows)] == []
+
+
+def warnings_in(file: Path) -> Iterator[str]:
+    """What a source file logs as a warning or worse, as far as its words stand there."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in LOGGED:
+            assert isinstance(node.args[0], ast.Constant), f"{file}, line {node.lineno}"
+            if node.args[0].value != "%s":
+                yield node.args[0].value
 
 
 def test_env_example_is_the_settings() -> None:
