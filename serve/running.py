@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from market.bar import WIDTH_MS, Bar
 from market.trade import Trade
-from market.widths import HOUR_MS, MINUTE_MS
+from market.widths import HOUR_MS, MINUTE_MS, start_of
 from serve.marks import missing_between
 from serve.second import OpenSecond
 
@@ -45,8 +45,8 @@ class Span(NamedTuple):
 
 
 def floored(time_ms: int, width_ms: int, phase_ms: int = 0) -> int:
-    """The start of the interval in which a time lies."""
-    return time_ms - (time_ms - phase_ms) % width_ms
+    """The start of the interval in which a time lies. Intervals begin a phase after those of UTC."""
+    return start_of(time_ms - phase_ms, width_ms) + phase_ms
 
 
 def spans(start_ms: int, end_ms: int) -> Iterator[Span]:

@@ -26,9 +26,12 @@ class Apart:
         """Pieces of work that are done or wait, now."""
         self.done = 0
         """And those that were done, ever."""
+        self.is_closed = False
 
     async def __call__(self, work: Callable[[], T]) -> T:
-        """What the work returns. Raises `BarsAway` where too much waits."""
+        """What the work returns. Raises `BarsAway` where too much waits, or nothing is done any more."""
+        if self.is_closed:
+            raise BarsAway("the table was left meanwhile")
         if self.waiting >= self._room:
             raise BarsAway("more of the past is asked for at once than can be read")
         self.waiting += 1
@@ -38,6 +41,7 @@ class Apart:
 
     def close(self) -> None:
         """Ends the threads, when they have done what they are doing."""
+        self.is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _is_done(self, _: object) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import re
+import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 TABLES = 4
 """Tables whose days are kept; those of the tables longest unused go."""
+LEFT_S = 3_600.0
+"""A file that nobody has written to for so long is nobody's: a day takes seconds."""
 _OF = b"live-bars.of"
 _KEYS = b"live-bars.keys"
 _FOLDER = re.compile("table-[0-9a-f]{32}")
@@ -41,7 +44,8 @@ class Days:
         self._folder = folder / f"table-{hashlib.sha256(table_id.encode()).hexdigest()[:32]}"
 
     def tidy(self) -> None:
-        """Removes the days of tables that were not used for long, and what a crash has left."""
+        """Removes the days of tables that were not used for long, and what a crash has left long ago: what is younger
+        another service may be writing."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.touch()
         known = sorted(self._folder.parent.iterdir(), key=lambda one: one.stat().st_mtime_ns, reverse=True)
@@ -52,7 +56,9 @@ class Days:
             with suppress(OSError):
                 other.rmdir()
         for left in self._folder.glob("*.partial"):
-            left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # it may be done with meanwhile
+                if left.stat().st_mtime < time.time() - LEFT_S:
+                    left.unlink()
 
     def hours(self, day_ms: int, files: Iterable[File]) -> pa.Table | None:
         """The hours of a day, of all symbols; None where they are not kept, or not of these files."""

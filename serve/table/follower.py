@@ -37,8 +37,9 @@ POLL_S = 0.05
 RETRY_S = 1.0
 TEND_S = 30.0
 """How often it is looked whether an hour or a day has ended, whose minutes can be made before somebody asks."""
-MANY = 20_000
-"""Rows of one commit that are taken over one by one; with more, the table is loaded anew, which is quicker."""
+MANY = MOST
+"""Rows of one commit that are taken over as news; with more, the table is loaded anew, which reads so many at most.
+A job that catches up brings a minute of a thousand symbols at once, and whoever listens would have to read anew."""
 TROUBLE = (OSError, BarsAway, DeltaError, pa.ArrowException)
 """What may happen to a table that is on a disk, and is written by others."""
 

@@ -174,6 +174,8 @@ class History:
         return minutes
 
     async def _keep(self, day_ms: int, files: Sequence[File], minutes: pa.Table) -> None:
+        if self._keeper.is_closed:
+            return  # the table was left: nobody asks for its days here any more
         try:
             await self._keeper(partial(_store, self._days, day_ms, files, minutes))
         except (OSError, pa.ArrowException, BarsAway) as error:

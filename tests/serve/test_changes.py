@@ -229,6 +229,36 @@ def test_more_than_many_bars_at_once_are_taken_over_too(tmp_path: Path, monkeypa
     run(scenario)
 
 
+def test_a_minute_of_a_thousand_symbols_is_news(tmp_path: Path) -> None:
+    """A job that catches up brings it in one commit: whoever listens is told, and need not read anew."""
+    table = Table(tmp_path).create()
+    table.traded(walk([START_MS]))
+    minute = bars_of(walk(every_second(START_MS + SECOND_MS, 60)))
+
+    async def scenario() -> None:
+        async with following(table) as bars, bars.hub.listen() as listener:
+            table.commit([replace(bar, symbol=f"S{number}") for number in range(1_000) for bar in minute])
+            assert len(await anext(listener)) == 60_000
+            assert bars.follower.counts.loads == 1
+
+    run(scenario)
+
+
+def test_a_day_that_is_made_when_its_table_is_left_is_not_kept(table: Table) -> None:
+    """Nobody asks for it any more; that is neither an error nor a disk that does not keep up."""
+
+    async def scenario() -> None:
+        async with following(table) as bars:
+            assert bars.follower.state is not None
+            history = bars.follower.state.history
+            history.close()
+            await history._make(START_MS)
+            await asyncio.gather(*history._keeping)
+            assert (history._keeper.waiting, history.days_not_kept) == (0, 0)
+
+    run(scenario)
+
+
 def test_memory_holds_the_newest_of_all_symbols_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are too many to load, the oldest are left to the files: the answers are the same."""
     monkeypatch.setattr("serve.table.follower.MOST", 150)

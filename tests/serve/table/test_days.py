@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -106,10 +108,14 @@ def test_tidying_spares_what_is_not_ours(tmp_path: Path) -> None:
     (mine / "letter.txt").write_text("dear")
     own = Days(folder, f"table {module.TABLES + 1}")
     kept = max(folder.glob("table-*"), key=lambda path: path.stat().st_mtime_ns)
-    left = kept / f"5.hours.parquet.{'0' * 32}.partial"
-    left.write_text("")
+    left, written = (kept / f"{number}.hours.parquet.{'0' * 32}.partial" for number in (5, 6))
+    for file in (left, written):
+        file.write_text("")
+    long_ago = time.time() - module.LEFT_S - 1
+    os.utime(left, (long_ago, long_ago))
     own.tidy()
     assert len([*folder.glob("table-*")]) == module.TABLES
     assert (mine / "letter.txt").read_text() == "dear"
     assert not left.exists()
+    assert written.exists()  # another service may be at it
     assert own.hours(START_MS, FILES) is not None

@@ -188,3 +188,16 @@ def test_work_apart_is_bounded() -> None:
         apart.close()
 
     run(scenario)
+
+
+def test_work_that_comes_after_the_end_is_refused() -> None:
+    """And counted nowhere: a table may be left while something of it is read."""
+
+    async def scenario() -> None:
+        apart = Apart("test", threads=1)
+        apart.close()
+        with pytest.raises(BarsAway, match="the table was left meanwhile"):
+            await apart(lambda: None)
+        assert (apart.waiting, apart.done) == (0, 0)
+
+    run(scenario)
