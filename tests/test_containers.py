@@ -17,6 +17,8 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 NOT_PASSED_ON = {"KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "REDIS_PORT"}
 """Settings of the local stack's servers: in containers they are services, and KAFKA_PORT is Kafka's published port."""
+SECRETS = {"SERVE_API_KEY": ["serve"]}
+"""And the services that get them; no other one does."""
 
 
 def block(name: str, *, within: str = COMPOSE, indent: int = 0) -> str:
@@ -53,9 +55,18 @@ def test_compose_accepts_the_file() -> None:
 def test_every_setting_reaches_the_containers() -> None:
     """Each setting is passed on from .env or the environment, or fixed; none that does not exist."""
     passed = keys(block("x-settings"), 2)
-    assert sorted(passed) == sorted(described().keys() - NOT_PASSED_ON)
+    assert sorted(passed) == sorted(described().keys() - NOT_PASSED_ON - SECRETS.keys())
     for name in ("topic-init", "simulator", "producer", "ohlcv", "stream-processor", "serve"):
         assert re.search(r"\*settings\b", SERVICES[name]), name
+
+
+def test_a_secret_reaches_only_who_needs_it() -> None:
+    """A setting that is a key or a password is one; whoever reads another container's environment does not find it."""
+    assert {name for name in described() if re.search("KEY|PASSWORD|SECRET|TOKEN", name)} == SECRETS.keys()
+    for name, services in SECRETS.items():
+        got = [service for service, text in SERVICES.items() if re.search(rf"^      {name}:", text, re.MULTILINE)]
+        assert got == services
+        assert COMPOSE.count(f"{name}:") == len(services)
 
 
 def test_the_fixed_settings_agree_with_the_services() -> None:
