@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from serve.binance.outbox import Outbox
 from serve.binance.push import Client, Push
 from serve.binance.streams import Session, is_allowed
 from serve.hub import TooSlow
+from serve.limits import ADDRESSES, ByAddress
 from serve.tasks import end
 
 log = logging.getLogger(__name__)
@@ -49,21 +50,19 @@ class Limits:
 class Attempts:
     """How often each address has connected lately. Pure, with the clock as an argument."""
 
-    def __init__(self, most: int, within_s: float, addresses: int = 10_000) -> None:
-        self._most, self._within_s, self._addresses = most, within_s, addresses
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+    def __init__(self, most: int, within_s: float, addresses: int = ADDRESSES) -> None:
+        self._most, self._within_s = most, within_s
+        self._times: ByAddress[deque[float]] = ByAddress(addresses)
 
     def wait_s(self, address: str, now_s: float) -> float:
         """0 for an attempt that is allowed, and counted; else how long until one is."""
-        times = self._times.pop(address, None) or deque()
+        times = self._times.get(address, deque())
         while times and times[0] <= now_s - self._within_s:
             times.popleft()
         wait_s = times[0] + self._within_s - now_s if len(times) >= self._most else 0.0
         if not wait_s:
             times.append(now_s)
-        self._times[address] = times
-        if len(self._times) > self._addresses:
-            self._times.popitem(last=False)
+        self._times.put(address, times)
         return wait_s
 
 

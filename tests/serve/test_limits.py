@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve import limits as module
-from serve.limits import Limits
+from serve.limits import ByAddress, Limits
 
 
 def test_an_address_may_ask_so_often() -> None:
@@ -31,10 +30,13 @@ def test_without_a_limit_anybody_may() -> None:
     assert {limits.wait_s("one", 0.0) for _ in range(10_000)} == {0.0}
 
 
-def test_addresses_without_end_take_no_memory_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The longest silent is forgotten."""
-    monkeypatch.setattr(module, "ADDRESSES", 10)
-    limits = Limits(1)
+def test_addresses_without_end_take_no_memory_without_end() -> None:
+    """The longest silent is forgotten; one that is heard of again stays."""
+    known: ByAddress[int] = ByAddress(10)
     for number in range(1_000):
-        limits.wait_s(f"address {number}", float(number))
-    assert len(limits._buckets) == 10
+        known.put("busy", -1)
+        known.put(f"address {number}", number)
+    assert [known.get(f"address {number}", -2) for number in (0, 989, 990, 991, 999)] == [-2, -2, -2, 991, 999]
+    assert known.get("busy", -2) == -1
+    limits = Limits(1, addresses=2)
+    assert [limits.wait_s(name, 0.0) for name in ("one", "one", "two", "three", "one")] == [0.0] * 5
