@@ -162,3 +162,4 @@ def samples(state: Any) -> Iterable[Sample]:
     yield Sample("serve_kline_texts", len(state.binance.service.rows))
     yield Sample("serve_sockets", state.binance.push.clients)
     yield Sample("serve_sockets_cut_total", state.binance.sockets.cut)
+    yield Sample("serve_sockets_waiting_characters", state.binance.sockets.budget.waiting)

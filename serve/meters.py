@@ -37,6 +37,7 @@ MEANINGS = {
     "serve_kline_texts": "Klines that are kept as Binance writes them",
     "serve_sockets": "Clients that are connected by a WebSocket",
     "serve_sockets_cut_total": "Clients cut off because they did not take what was sent to them",
+    "serve_sockets_waiting_characters": "Characters that wait for clients to take them, of all clients together",
 }
 """Every metric and what it means; docs/operations.md says what to do about each."""
 

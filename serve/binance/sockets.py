@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from serve.binance.outbox import Outbox
+from serve.binance.outbox import MOST_TOGETHER, Budget, Outbox
 from serve.binance.push import Client, Push
 from serve.binance.streams import Session, is_allowed
 from serve.hub import TooSlow
@@ -45,6 +45,8 @@ class Limits:
     attempts_s: float = 300.0
     connections: int = 1_000
     """Of all clients together."""
+    waiting: int = MOST_TOGETHER
+    """Characters that all clients together may leave unread."""
 
 
 class Attempts:
@@ -73,6 +75,7 @@ class Sockets:
         self._push = push
         self._limits = limits or Limits()
         self._attempts = Attempts(self._limits.attempts, self._limits.attempts_s)
+        self.budget = Budget(self._limits.waiting)
         self.cut = 0
         """Clients that were cut off because they did not keep up, ever."""
 
@@ -92,12 +95,13 @@ class Sockets:
             await websocket.close(_POLICY, "Too many subscriptions")
             return
         is_micro = websocket.query_params.get("timeUnit", "").upper() == "MICROSECOND"
-        client = Client(venue, Session(names, combined=combined), 1 if is_micro else 1_000, Outbox())
-        self._push.follow(client)
+        client = Client(venue, Session(names, combined=combined), 1 if is_micro else 1_000, Outbox(self.budget))
         try:
+            self._push.follow(client)
             await self._converse(websocket, client)
         finally:
             self._push.leave(client)
+            client.outbox.close()
 
     def _refusal(self, websocket: WebSocket) -> Response | None:
         address = websocket.client.host if websocket.client else ""
@@ -146,8 +150,7 @@ async def _send(websocket: WebSocket, outbox: Outbox) -> tuple[int, str] | None:
     """Until the connection ends (None), or the client is too slow."""
     while True:
         try:
-            for frame in await outbox.take():
-                await websocket.send_text(frame)
+            await websocket.send_text(await outbox.take())
         except TooSlow as error:
             return _end_of(error)
         except (WebSocketDisconnect, RuntimeError):

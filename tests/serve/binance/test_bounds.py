@@ -8,7 +8,7 @@ import json
 import pytest
 
 from market.bar import bars_of
-from serve.binance.outbox import Outbox
+from serve.binance.outbox import Budget, Outbox
 from serve.binance.rest import ROUTES
 from serve.binance.rows import Rows
 from serve.binance.sockets import Attempts
@@ -97,19 +97,44 @@ def test_weights_add_up_for_each_client_until_the_minute_is_over() -> None:
 
 
 def test_what_waits_for_a_client_goes_out_in_order() -> None:
-    """All of it at once, when it asks."""
+    """One after another; what has gone out does not wait any more."""
 
-    async def scenario() -> list[str]:
-        outbox = Outbox()
+    async def scenario() -> None:
+        budget = Budget()
+        outbox = Outbox(budget)
         waiting = asyncio.create_task(outbox.take())
         await asyncio.sleep(0)
         outbox.put("a")
-        first = await waiting
-        outbox.put("b")
-        outbox.put("c")
-        return [*first, *await outbox.take()]
+        assert await waiting == "a"
+        outbox.put("bb")
+        outbox.put("ccc")
+        assert (await outbox.take(), budget.waiting) == ("bb", 3)
+        assert (await outbox.take(), budget.waiting) == ("ccc", 0)
 
-    assert asyncio.run(scenario()) == ["a", "b", "c"]
+    asyncio.run(scenario())
+
+
+def test_where_all_clients_together_read_too_little_the_slowest_is_cut_off() -> None:
+    """It is told why; the others go on, however little was left to them; a client that leaves gives back its part."""
+
+    async def scenario() -> None:
+        budget = Budget(100)
+        slow, slower, quick = (Outbox(budget) for _ in range(3))
+        slow.put("s" * 40)
+        slower.put("s" * 60)
+        assert (budget.waiting, slower.is_cut) == (100, False)
+        quick.put("q")
+        assert (slow.is_cut, slower.is_cut, quick.is_cut) == (False, True, False)
+        assert str(await slower.overflow()) == "60 characters unread, most of all where 100 may be together"
+        with pytest.raises(TooSlow, match="60 characters unread"):
+            await slower.take()
+        assert (budget.waiting, await quick.take(), len(await slow.take())) == (41, "q", 40)
+        slow.put("s" * 90)
+        slow.close()
+        quick.put("q" * 100)
+        assert (budget.waiting, quick.is_cut) == (100, False)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("outbox", [{"frames": 2}, {"characters": 5}])
@@ -117,7 +142,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_told(outbox: dict[str, int])
     """Too many frames, or too many characters: nothing of them is sent any more, and nothing later."""
 
     async def scenario() -> None:
-        full = Outbox(**outbox)
+        full = Outbox(Budget(), **outbox)
         overflow = asyncio.create_task(full.overflow())
         await asyncio.sleep(0)
         assert not overflow.done()

@@ -19,6 +19,19 @@ from tests.serve.binance.stand import Stand
 from tests.serve.binance.talk import ask, in_thread, listening, run
 
 
+def sleeper(stand: Stand) -> socket.socket:
+    """A client of the trades of BTCUSDT that takes nothing."""
+    asleep = socket.socket()
+    asleep.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    asleep.connect(("127.0.0.1", stand.port))
+    key = base64.b64encode(bytes(16)).decode()
+    asleep.sendall(
+        f"GET /ws/btcusdt@trade HTTP/1.1\r\nHost: localhost:{stand.port}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    return asleep
+
+
 def test_more_than_five_messages_a_second_end_the_connection(stand: Stand) -> None:
     """1008, and why."""
 
@@ -104,14 +117,7 @@ def test_a_client_that_takes_nothing_is_cut_off_and_others_go_on(stand: Stand) -
     """What waits for it has a bound, whatever the kernel takes on top."""
 
     async def scenario() -> None:
-        asleep = socket.socket()
-        asleep.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        asleep.connect(("127.0.0.1", stand.port))
-        key = base64.b64encode(bytes(16)).decode()
-        asleep.sendall(
-            f"GET /ws/btcusdt@trade HTTP/1.1\r\nHost: localhost:{stand.port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        asleep = sleeper(stand)
         with asleep:
             async with connect(f"{stand.ws}/ws/btcusdt@trade") as awake:
                 await in_thread(lambda: listening(stand, 2))
@@ -126,3 +132,32 @@ def test_a_client_that_takes_nothing_is_cut_off_and_others_go_on(stand: Stand) -
 
     run(scenario)
     assert "serve_sockets_cut_total 1.0" in stand.rows("/metrics")
+
+
+def test_the_slowest_is_cut_off_where_all_clients_together_leave_too_much_unread(
+    tmp_path: Path, redis: OwnRedis
+) -> None:
+    """Long before it would be by itself. It is told why, and nothing of it waits any more."""
+    stand = Stand(tmp_path, redis)
+    stand.limits = Limits(waiting=500_000)
+
+    async def scenario() -> None:
+        asleep = sleeper(stand)
+        with asleep:
+            async with connect(f"{stand.ws}/ws/btcusdt@trade") as awake:
+                await in_thread(lambda: listening(stand, 2))
+                first, at_once = 1, 1_000
+                while not stand.app.state.binance.sockets.cut:
+                    numbers = range(first, first + at_once)
+                    await in_thread(partial(stand.told, [trade(number, START_MS) for number in numbers]))
+                    assert [json.loads(await awake.recv())["t"] for _ in numbers] == list(numbers)
+                    first += at_once
+                told = await in_thread(lambda: b"".join(iter(lambda: asleep.recv(65_536), b"")))
+                assert b"Too slow: " in told
+                assert b"most of all where 500000 may be together" in told
+                await in_thread(lambda: listening(stand, 1))
+
+    with stand.serving():
+        run(scenario)
+        assert "serve_sockets_cut_total 1.0" in stand.rows("/metrics")
+        assert "serve_sockets_waiting_characters 0.0" in stand.rows("/metrics")
