@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import ccxt
@@ -23,6 +24,7 @@ from deltalake import DeltaTable
 
 from market.bar import bars_of
 from market.settings import ROOT
+from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import START_MS, listed, trade
 from tests.serve.binance.stand import Stand
 from tests.support import eventually
@@ -32,6 +34,9 @@ SPOT_ALONE = {
     "fetchMarkets": {"types": ["spot"]},  # else it loads the markets of futures too, from Binance itself
     "fetchTradesMethod": "publicGetTrades",  # else it asks for aggregate trades, whose ids trades do not tell
 }
+
+
+KEY = "a-key-of-more-than-16-characters"
 
 
 def options(stand: Stand, venue: str = "") -> dict[str, Any]:
@@ -220,6 +225,32 @@ def test_ccxt_pro_watches_candles_until_they_are_those_of_the_table(stand: Stand
             await exchange.close()
 
     run(scenario)
+
+
+def test_ccxt_sends_a_key_by_its_headers(tmp_path: Path, redis: OwnRedis) -> None:
+    """As docs/operations.md has it. Of its own it sends none for market data, even where it has one."""
+    stand = Stand(tmp_path, redis, serve_api_key=KEY)
+    stand.stop_clock(START_MS + 10_500)
+    stand.told([trade(number, START_MS + 500 * number) for number in range(1, 20)])
+    stand.finished(stand.trades)
+    shown = (ROOT / "docs/operations.md").read_text()
+    headers, for_streams = {"headers": {"X-API-Key": KEY}}, {"ws": {"headers": {"X-API-Key": KEY}}}
+    for example in (headers, for_streams):
+        assert json.dumps(example).replace(KEY, "…").strip("{}") in shown
+
+    async def scenario() -> None:
+        exchange = ccxt.pro.binance(options(stand) | headers | {"options": SPOT_ALONE | for_streams})
+        try:
+            assert (await exchange.fetch_ohlcv("BTC/USDT", "1s"))[0][0] == START_MS
+            watched = await exchange.watch_ohlcv("BTC/USDT", "1s")
+            assert watched[-1][0] >= START_MS + 9_000
+        finally:
+            await exchange.close()
+
+    with stand.serving():
+        run(scenario)
+        with pytest.raises(ccxt.BaseError, match="the API key is missing"):
+            ccxt.binance(options(stand) | {"apiKey": KEY}).fetch_ohlcv("BTC/USDT", "1s")
 
 
 def test_the_official_connector_reads_what_it_is_made_for(stand: Stand) -> None:
