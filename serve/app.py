@@ -163,3 +163,4 @@ def samples(state: Any) -> Iterable[Sample]:
     yield Sample("serve_sockets", state.binance.push.clients)
     yield Sample("serve_sockets_cut_total", state.binance.sockets.cut)
     yield Sample("serve_sockets_waiting_characters", state.binance.sockets.budget.waiting)
+    yield Sample("serve_sockets_lost_trades_total", state.binance.push.lost_trades)

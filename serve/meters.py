@@ -38,6 +38,7 @@ MEANINGS = {
     "serve_sockets": "Clients that are connected by a WebSocket",
     "serve_sockets_cut_total": "Clients cut off because they did not take what was sent to them",
     "serve_sockets_waiting_characters": "Characters that wait for clients to take them, of all clients together",
+    "serve_sockets_lost_trades_total": "Trades of an interruption that @trade did not tell: Redis had lost them",
 }
 """Every metric and what it means; docs/operations.md says what to do about each."""
 

@@ -24,6 +24,7 @@ from market.latest import (
     TRADE,
     Price,
     address_of,
+    name_of,
     price_key,
     price_of,
     trade_of,
@@ -89,7 +90,11 @@ class Prices:
         """The newest trade of each symbol that has one, by exchange and symbol."""
         with self._answered():
             names = sorted(await self._redis.smembers(KNOWN))
-            places = [(exchange, symbol) for exchange, _, symbol in (name.partition(":") for name in names)]
+        return await self.some([(exchange, symbol) for exchange, _, symbol in (name.partition(":") for name in names)])
+
+    async def some(self, places: Sequence[tuple[str, str]]) -> list[Price]:
+        """The newest trade of each of these, (exchange, symbol), that has one: one question for all."""
+        with self._answered():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for place in places:
                     pipeline.hmget(price_key(*place), PRICE_FIELDS)
@@ -122,6 +127,14 @@ class Prices:
             newest = sorted(found.values(), key=lambda trade: (trade.timestamp, trade.trade_id))[-limit:]
             return sorted(newest, key=lambda trade: trade.trade_id)
         return sorted(found.values(), key=lambda trade: trade.trade_id)[:limit]
+
+    async def newest_first(self, exchange: str, symbol: str) -> AsyncGenerator[list[Trade], None]:
+        """Last trades of a symbol, in pages, those that came last first. What is no trade is passed by."""
+        name = name_of(exchange, symbol)
+        pages = self._pages(trades_key(exchange, symbol), "-", backwards=True, most=None)
+        async with contextlib.aclosing(pages):
+            async for lines in pages:
+                yield [trade for line in lines for trade in _trades_of({name: line})]
 
     async def follow(self) -> AsyncIterator[list[Trade]]:
         """The new trades of every symbol, as they come, for ever; what Redis does meanwhile is waited for.

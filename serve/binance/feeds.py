@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from market.bar import Bar
-from market.trade import Trade
-from serve.binance.frames import combined, kline_event, mini_ticker_event, ticker_event, trade_event
+from serve.binance.frames import combined, kline_event, mini_ticker_event, ticker_event
 from serve.binance.klines import line_of
 from serve.binance.outbox import Outbox
 from serve.binance.service import Service
@@ -18,8 +17,6 @@ from serve.running import floored
 
 CATCH_UP = 1_000
 """Intervals that are told as finished at once, at most: the newest ones."""
-_HELD = 10_000
-"""Trades that are read again after an interruption, at most."""
 
 
 class Listener(NamedTuple):
@@ -39,51 +36,15 @@ class Feed:
         self.listeners: set[Listener] = set()
 
     def send(self, event: Callable[[int], str]) -> None:
-        """Send an event, which is made for each unit of time that somebody wants."""
-        made: dict[int, str] = {}
+        """Send an event, which is made once for each form that somebody wants: so many listeners share one text."""
+        made: dict[tuple[int, str], str] = {}
         for listener in self.listeners:
-            text = made.get(listener.unit_us)
-            if text is None:
-                text = made[listener.unit_us] = event(listener.unit_us)
-            listener.outbox.put(combined(listener.name, text) if listener.is_combined else text)
-
-
-class TradeFeed(Feed):
-    """`@trade`: each trade as it comes."""
-
-    def __init__(self, service: Service, key: tuple[str, str]) -> None:
-        super().__init__()
-        self._service, self._key = service, key
-        self._last: Trade | None = None
-        """The newest trade that was sent."""
-        self._old: tuple[int, int] = (-1, -1)
-        """After an interruption: what is not newer than this was sent before, or is of before anybody listened."""
-
-    def take(self, trades: Iterable[Trade]) -> None:
-        """Send new trades."""
-        for trade in trades:
-            order = trade.timestamp, trade.trade_id
-            if order <= self._old:  # Redis was emptied, and is filled again
-                continue
-            self._send(trade)
-            if self._last is None or order > (self._last.timestamp, self._last.trade_id):
-                self._last = trade
-
-    async def resume(self) -> None:
-        """Send what came during an interruption, as far as Redis holds it. Raises `PricesAway`."""
-        last = self._last
-        if last is None:
-            held = await self._service.prices.trades(*self._key, limit=1)
-            self._old = max([self._old, *((trade.timestamp, trade.trade_id) for trade in held)])
-            return
-        self._old = last.timestamp, last.trade_id
-        self.take(await self._service.prices.trades(*self._key, limit=_HELD, from_id=last.trade_id + 1))
-        newest = self._last or last
-        self._old = newest.timestamp, newest.trade_id
-
-    def _send(self, trade: Trade) -> None:
-        event_ms = self._service.now_ms()
-        self.send(lambda unit_us: trade_event(trade, event_ms, unit_us))
+            form = listener.unit_us, listener.name if listener.is_combined else ""
+            frame = made.get(form)
+            if frame is None:
+                text = event(listener.unit_us)
+                frame = made[form] = combined(listener.name, text) if listener.is_combined else text
+            listener.outbox.put(frame)
 
 
 class KlineFeed(Feed):

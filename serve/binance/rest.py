@@ -87,10 +87,7 @@ async def ticker_day(call: Call) -> bytes:
     """Statistics of 24 hours, of one symbol, or a list of those of some or all."""
     asked = query.day_query(call.sent)
     sources = await _asked(call, asked)
-    rows = [
-        shapes.day_row(await call.service.day(exchange, symbol), call.unit_us, mini=asked.mini)
-        for symbol, exchange in sources.items()
-    ]
+    rows = [shapes.day_row(day, call.unit_us, mini=asked.mini) for day in await call.service.days_of(sources)]
     return _one_or_many(asked.symbols, rows)
 
 

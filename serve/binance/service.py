@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from market.bar import WIDTH_MS, Bar
+from market.latest import Price
 from market.trade import Trade, is_symbol
 from serve.bars import Bars
 from serve.binance import errors
@@ -15,7 +16,7 @@ from serve.binance.query import KlinesQuery, TradesQuery
 from serve.binance.rows import Rows
 from serve.binance.shapes import Day
 from serve.binance.symbols import VENUES, source_of, sources_of, with_others
-from serve.live import Live, between
+from serve.live import Key, Live, between
 from serve.prices import Prices, PricesAway
 from serve.problems import BarsAway
 from serve.running import floored
@@ -74,17 +75,17 @@ class Service:
         """The newest trades, or those from an id on, as far as Redis holds them. Raises `PricesAway`."""
         return await self.prices.trades(exchange, query.symbol, limit=query.limit, from_id=query.from_id)
 
+    async def latest(self, keys: Iterable[Key]) -> dict[Key, Price]:
+        """The latest trades of symbols, of those that have one, in one question. Raises `PricesAway`."""
+        return {(price.exchange, price.symbol): price for price in await self.prices.some(list(keys))}
+
     async def prices_of(self, sources: Mapping[str, str]) -> dict[str, str]:
         """The latest price of each symbol, where there is one. Raises `PricesAway`, `BarsAway`."""
-        if len(sources) == 1:
-            ((symbol, exchange),) = sources.items()
-            latest = await self.prices.latest(exchange, symbol)
-            known = {(exchange, symbol): latest.price} if latest else {}
-        else:
-            known = {(price.exchange, price.symbol): price.price for price in await self.prices.all()}
+        known = await self.latest((exchange, symbol) for symbol, exchange in sources.items())
         found: dict[str, str] = {}
         for symbol, exchange in sources.items():
-            price = known.get((exchange, symbol))
+            latest = known.get((exchange, symbol))
+            price = latest.price if latest else None
             if price is None:  # Redis was emptied, and nobody has traded since
                 newest = await self._newest(exchange, symbol)
                 price = str(newest.close) if newest else None
@@ -92,9 +93,15 @@ class Service:
                 found[symbol] = price
         return found
 
-    async def day(self, exchange: str, symbol: str) -> Day:
-        """The 24 hours until now. Raises `PricesAway`, `BarsAway`."""
-        return await self._days.day(exchange, symbol, await self.prices.latest(exchange, symbol))
+    async def days_of(self, sources: Mapping[str, str]) -> list[Day]:
+        """The 24 hours until now of each symbol. Raises `PricesAway`, `BarsAway`."""
+        keys = [(exchange, symbol) for symbol, exchange in sources.items()]
+        latest = await self.latest(keys)
+        return [await self.day(key, latest.get(key)) for key in keys]
+
+    async def day(self, key: Key, latest: Price | None) -> Day:
+        """The 24 hours until now, of a symbol whose latest trade this is. Raises `BarsAway`."""
+        return await self._days.day(*key, latest)
 
     async def average(self, exchange: str, symbol: str) -> tuple[Decimal, int]:
         """The average price of 5 minutes, and when the last trade was. Raises `PricesAway`, `BarsAway`."""

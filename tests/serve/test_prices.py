@@ -89,6 +89,18 @@ def test_a_late_trade_takes_the_place_of_its_number(redis: OwnRedis, store: Stor
     assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=3))) == [3, 4, 5]
 
 
+def test_trades_are_read_back_in_the_order_in_which_they_came(redis: OwnRedis, store: Store) -> None:
+    """A line that is none hides no other."""
+    write(store, trade(1), trade(4))
+    redis.client.xadd(trades_key(*BTC), {"trade": "nonsense"})
+    write(store, trade(3))
+
+    async def back(prices: Prices) -> list[Trade]:
+        return [one async for page in prices.newest_first(*BTC) for one in page]
+
+    assert ids(asked(redis, back)) == [3, 4, 1]
+
+
 def test_each_trade_comes_once(redis: OwnRedis, store: Store) -> None:
     """Though the stream held it twice, as after a writer's numbers began anew."""
     write(store, trade(1), trade(2))

@@ -56,11 +56,16 @@ class Stand:
         self.clock = lambda: time_ms
 
     def told(self, trades: Iterable[Trade]) -> None:
-        """Redis gets trades, as `prices` writes them."""
+        """Redis gets new trades, as `prices` writes them."""
+        new = list(trades)
+        self.trades += new
+        self.written(new)
+
+    def written(self, trades: Iterable[Trade]) -> None:
+        """Redis gets trades, which it may have had before."""
         chunk = Chunk(0, 0)
         for trade in trades:
             chunk.add(trade, trade.timestamp + 5)
-            self.trades.append(trade)
         store = Store(self.redis.url, kept=10_000)
         store.write([("", chunk)])
         store.close()

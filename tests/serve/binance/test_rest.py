@@ -276,6 +276,22 @@ def test_every_route_is_described(stand: Stand) -> None:
     assert {"200", "400", "401", "429", "503"} <= paths["/api/v3/klines"]["get"]["responses"].keys()
 
 
+def test_the_days_of_all_symbols_are_one_question_to_redis(stand: Stand) -> None:
+    """However many there are: what it reads at once is counted by itself."""
+    names = [f"S{number:02}USDT" for number in range(80)]
+    for name in names:
+        trades = trades_at([START_MS + 10_100], key=("sim-binance", name))
+        stand.told(trades)
+    stand.finished([one for one in stand.trades if one.timestamp >= START_MS + 10_000])
+    stand.caught_up()
+    stand.rows("/api/v3/ticker/24hr")  # what runs of each symbol is read once
+    before = stand.redis.client.info("stats")["total_reads_processed"]
+    rows = stand.rows("/api/v3/ticker/24hr")
+    after = stand.redis.client.info("stats")["total_reads_processed"]
+    assert [row["symbol"] for row in rows] == ["BTCUSDT", *names]
+    assert after - before < len(names) / 2
+
+
 def test_days_can_begin_by_another_clock(stand: Stand) -> None:
     """timeZone=8: a day of UTC+8 is made of the end of one day of UTC and the beginning of the next."""
     hour = 3_600_000

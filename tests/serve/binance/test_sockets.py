@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from contextlib import suppress
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,16 +193,57 @@ def test_a_symbol_that_begins_to_trade_is_streamed_from_then_on(stand: Stand) ->
     async def scenario() -> None:
         async with connect(f"{stand.ws}/coinbase/ws/ethusd@trade") as socket:
             await in_thread(lambda: listening(stand))
-            for number in range(1, 50):
-                one = trade(number, START_MS + number, key=("sim-coinbase", "ETHUSD"))
-                await in_thread(partial(stand.told, [one]))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(0.5):
-                        assert json.loads(await socket.recv())["s"] == "ETHUSD"
-                        return
-            raise AssertionError("no trade came")
+            trades = [trade(number, START_MS + number, key=("sim-coinbase", "ETHUSD")) for number in (1, 2, 3)]
+            await in_thread(lambda: stand.told(trades[:2]))
+            await in_thread(lambda: stand.told(trades[2:]))
+            assert [json.loads(await socket.recv())["t"] for _ in trades] == [1, 2, 3]
 
     run(scenario)
+
+
+def test_a_symbol_that_gets_its_first_bar_is_streamed_from_then_on(stand: Stand) -> None:
+    """The table has it, and Redis does not."""
+
+    async def scenario() -> None:
+        async with connect(f"{stand.ws}/coinbase/ws/ethusd@miniTicker") as socket:
+            await in_thread(lambda: listening(stand))
+            first = trade(1, START_MS + 12_100, key=("sim-coinbase", "ETHUSD"))
+            await in_thread(lambda: stand.finished([first]))
+            ticker = json.loads(await socket.recv())
+            assert (ticker["s"], ticker["v"]) == ("ETHUSD", "0.50000000")
+
+    run(scenario)
+
+
+def test_names_that_nobody_knows_are_not_looked_up_again_and_again(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client with a thousand of them costs no more than one with none, and leaves nothing behind."""
+    service, push = stand.app.state.binance.service, stand.app.state.binance.push
+    lookups: list[str] = []
+    known_source = service.known_source
+
+    def counted(venue: str, symbol: str) -> str | None:
+        lookups.append(symbol)
+        found: str | None = known_source(venue, symbol)
+        return found
+
+    async def scenario() -> None:
+        async with connect(f"{stand.ws}/ws/btcusdt@miniTicker") as socket:
+            for number in (1, 2):
+                names = [f"nope{place}@trade" for place in range(500 * number - 500, 500 * number)]
+                assert await ask(socket, {"method": "SUBSCRIBE", "params": names, "id": number})
+            monkeypatch.setattr(service, "known_source", counted)
+            for _ in range(3):
+                await heard(socket, lambda frame: frame.get("e") == "24hrMiniTicker")
+            assert lookups == []
+            assert len(push._lacking) == 1_000
+            assert await ask(socket, {"method": "UNSUBSCRIBE", "params": names, "id": 3})
+            assert len(push._lacking) == 500
+
+    run(scenario)
+    listening(stand, 0)
+    assert push._lacking == {}
 
 
 def test_trades_that_came_while_redis_was_away_are_told_when_it_is_back(stand: Stand) -> None:
