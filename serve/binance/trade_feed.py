@@ -20,7 +20,7 @@ from serve.binance.service import Service
 log = logging.getLogger(__name__)
 
 REMEMBERED = 5_000
-"""Trades of a feed that are known one by one as sent: a megabyte. Older ones are not sent, for they may have been."""
+"""Trades of a feed that are known one by one as sent. Older ones are not sent, for they may have been."""
 MISSED = 10_000
 """Trades that are made good after an interruption, at most: the newest. More would be too much for clients."""
 

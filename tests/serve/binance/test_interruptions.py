@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -13,9 +14,20 @@ from websockets.asyncio.client import ClientConnection, connect
 from market.latest import NEWS, line_of, name_of, trades_key
 from market.trade import Trade
 from prices.store import StoreAway
+from serve.bars import Bars
+from serve.binance.outbox import Budget, Outbox
+from serve.binance.push import Client, Push
+from serve.binance.service import Service
+from serve.binance.streams import Session
+from serve.hub import Hub
+from serve.live import Live
+from serve.prices import Prices
+from serve.tasks import end
+from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import BTC, START_MS, trade
 from tests.serve.binance.stand import Stand
 from tests.serve.binance.talk import WITHIN_S, in_thread, listening, run
+from tests.serve.following import until
 from tests.support import eventually
 
 STREAM = "/ws/btcusdt@trade"
@@ -175,3 +187,40 @@ def test_what_redis_does_not_hold_any_more_is_said_once(stand: Stand, caplog: py
         "sim-binance:BTCUSDT@trade: ids 22 to 29 were missed, and Redis does not give them any more",
     ]
     assert "serve_sockets_lost_trades_total 8.0" in stand.rows("/metrics")
+
+
+def test_hearing_that_ends_and_is_begun_again_goes_on_where_it_was(tmp_path: Path, redis: OwnRedis) -> None:
+    """As after a defect: what came meanwhile is read from Redis."""
+    stand = Stand(tmp_path, redis)
+    stand.told(made(20))
+
+    async def scenario() -> None:
+        prices, trades = Prices(redis.url), Hub[Sequence[Trade]]()
+        bars = Bars.of(stand.table.settings)
+        push = Push(Service(bars, prices, Live(bars, prices, trades, bars.hub)), trades)
+        client = Client("", Session(["btcusdt@trade"], combined=False), 1_000, Outbox(Budget()))
+
+        async def pump() -> None:
+            async for some in prices.follow():
+                trades.publish(some)
+
+        async def told(count: int) -> list[int]:
+            async with asyncio.timeout(WITHIN_S):
+                return [json.loads(await client.outbox.take())["t"] for _ in range(count)]
+
+        pumping = asyncio.create_task(pump())
+        hearing = asyncio.create_task(push._hear())
+        await until(lambda: push._places)
+        push.follow(client)
+        await in_thread(lambda: stand.told(made(21)))
+        assert await told(1) == [21]
+        await end([hearing])
+        await in_thread(lambda: stand.told(made(22)))
+        hearing = asyncio.create_task(push._hear())
+        await in_thread(lambda: stand.told(made(23)))
+        assert await told(2) == [22, 23]
+        await end([hearing, pumping])
+        await bars.close()
+        await prices.close()
+
+    run(scenario)
