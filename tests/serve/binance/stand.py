@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deltalake import DeltaTable
+
 from market.bar import Bar, bars_of
 from market.trade import Trade
 from prices.chunks import Chunk
@@ -75,6 +77,11 @@ class Stand:
         bars = [replace(bar, revision=revision) for bar in bars_of(trades)]
         self.table.commit(bars)
         return bars
+
+    def in_table(self) -> dict[int, dict[str, Any]]:
+        """The bars of the table itself, by their time."""
+        rows = DeltaTable(self.table.path).to_pyarrow_table().to_pylist()
+        return {round(row["timestamp"].timestamp() * 1_000): row for row in rows}
 
     def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
         """The answer to a request."""

@@ -48,3 +48,9 @@ async def in_thread(work: Callable[[], Any]) -> Any:
 def listening(stand: Stand, count: int = 1) -> None:
     """Until so many clients are known to the push."""
     eventually(lambda: stand.app.state.binance.push.clients == count)
+
+
+def subscribed(stand: Stand, name: str) -> bool:
+    """Whether somebody listens to a stream."""
+    clients = list(stand.app.state.binance.push._clients)
+    return any(name in client.listening for client in clients)

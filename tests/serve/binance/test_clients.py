@@ -1,15 +1,13 @@
-"""Clients that people use, unchanged, pointed at us by their own options: ccxt, ccxt.pro and binance-connector."""
+"""ccxt and ccxt.pro, unchanged, pointed at us by their own options."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import queue
 import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,13 @@ import ccxt
 import ccxt.async_support
 import ccxt.pro
 import pytest
-from binance.error import ClientError
-from binance.spot import Spot
-from binance.websocket.spot.websocket_stream import SpotWebsocketStreamClient
-from deltalake import DeltaTable
 
 from market.bar import bars_of
 from market.settings import ROOT
 from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import START_MS, listed, trade
 from tests.serve.binance.stand import Stand
+from tests.serve.binance.talk import subscribed
 from tests.support import eventually
 
 WITHIN_S = 30.0
@@ -43,12 +38,6 @@ def options(stand: Stand, venue: str = "") -> dict[str, Any]:
     """What ccxt is given to ask us."""
     urls = {"public": f"{stand.http}{venue}/api/v3", "ws": {"spot": f"{stand.ws}{venue}/ws"}}
     return {"urls": {"api": urls}, "options": SPOT_ALONE, "enableRateLimit": False}
-
-
-def in_table(stand: Stand) -> dict[int, dict[str, Any]]:
-    """The bars of the table itself, by their time."""
-    rows = DeltaTable(stand.table.path).to_pyarrow_table().to_pylist()
-    return {round(row["timestamp"].timestamp() * 1_000): row for row in rows}
 
 
 def candles(stand: Stand, width_ms: int = 1_000) -> list[list[float]]:
@@ -87,7 +76,7 @@ def test_ccxt_reads_candles_in_pages(stand: Stand) -> None:
 def test_what_ccxt_reads_is_what_delta_holds(stand: Stand) -> None:
     """Bar by bar, for every second with a trade that is finished."""
     exchange = ccxt.binance(options(stand))
-    bars = in_table(stand)
+    bars = stand.in_table()
     read = {int(candle[0]): candle for candle in exchange.fetch_ohlcv("BTC/USDT", "1s")}
     assert bars.keys() <= read.keys()
     for time_ms, bar in bars.items():
@@ -190,7 +179,7 @@ def test_ccxt_pro_watches_trades(stand: Stand) -> None:
         exchange = ccxt.pro.binance(options(stand))
         try:
             watching = asyncio.create_task(exchange.watch_trades("BTC/USDT"))
-            await asyncio.to_thread(lambda: eventually(lambda: _subscribed(stand, "btcusdt@trade")))
+            await asyncio.to_thread(lambda: eventually(lambda: subscribed(stand, "btcusdt@trade")))
             await asyncio.to_thread(lambda: stand.told([trade(21, START_MS + 12_450)]))
             (seen,) = await watching
         finally:
@@ -253,60 +242,7 @@ def test_ccxt_sends_a_key_by_its_headers(tmp_path: Path, redis: OwnRedis) -> Non
             ccxt.binance(options(stand) | {"apiKey": KEY}).fetch_ohlcv("BTC/USDT", "1s")
 
 
-def test_the_official_connector_reads_what_it_is_made_for(stand: Stand) -> None:
-    """binance-connector over REST: its own methods, our address."""
-    client = Spot(api_key="any", base_url=stand.http)  # its own rule for trades of the past
-    assert client.ping() == {}
-    assert client.time() == {"serverTime": START_MS + 12_500}
-    eventually(lambda: len(client.klines("BTCUSDT", "1s")) == 13)
-    rows = client.klines("BTCUSDT", "1s", startTime=START_MS, endTime=START_MS + 8_000)
-    bars = in_table(stand)
-    for row in rows:
-        if row[8]:
-            bar = bars[row[0]]
-            names = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume")
-            assert [Decimal(row[place]) for place in (1, 2, 3, 4, 5, 7, 9)] == [bar[name] for name in names]
-            assert (row[8], Decimal(row[10])) == (bar["trade_count"], bar["taker_buy_quote_volume"])
-    assert client.ui_klines("BTCUSDT", "1s", limit=3) == client.klines("BTCUSDT", "1s", limit=3)
-    assert client.ticker_price("BTCUSDT") == {"symbol": "BTCUSDT", "price": "120.00000000"}
-    assert client.ticker_price(symbols=["BTCUSDT"]) == [{"symbol": "BTCUSDT", "price": "120.00000000"}]
-    assert client.ticker_24hr("BTCUSDT", type="MINI")["lastPrice"] == "120.00000000"
-    assert client.avg_price("BTCUSDT")["mins"] == 5
-    assert [row["id"] for row in client.trades("BTCUSDT", limit=2)] == [19, 20]
-    assert [row["id"] for row in client.historical_trades("BTCUSDT", fromId=4, limit=2)] == [4, 5]
-    assert client.exchange_info(symbol="BTCUSDT")["symbols"][0]["quoteAsset"] == "USDT"
-    with pytest.raises(ClientError) as refused:
-        client.klines("NOPE", "1s")
-    assert (refused.value.status_code, refused.value.error_code) == (400, -1121)
-
-
-def test_the_official_connector_listens(stand: Stand) -> None:
-    """Its stream client, which answers pings twice: a trade and klines, as raw events."""
-    heard: queue.Queue[Any] = queue.Queue()
-    client = SpotWebsocketStreamClient(stream_url=stand.ws, on_message=lambda _, text: heard.put(json.loads(text)))
-    try:
-        client.trade("btcusdt", id=1)
-        assert heard.get(timeout=WITHIN_S) == {"result": None, "id": 1}
-        eventually(lambda: _subscribed(stand, "btcusdt@trade"))
-        stand.told([trade(21, START_MS + 12_450)])
-        assert heard.get(timeout=WITHIN_S)["t"] == 21
-        client.kline("btcusdt", "1s", id=2)
-        events = iter(lambda: heard.get(timeout=WITHIN_S), None)
-        kline = next(event for event in events if event.get("e") == "kline")
-        assert (kline["s"], kline["k"]["i"]) == ("BTCUSDT", "1s")
-    finally:
-        client.stop()
-        client.socket_manager.join(WITHIN_S)
-        client.socket_manager.ws.shutdown()  # the socket itself: the connector leaves it to the garbage
-
-
 def _from_id(exchange: ccxt.binance, number: int) -> list[int]:
     """The ids of seven trades at most."""
     params = {"fetchTradesMethod": "publicGetHistoricalTrades", "fromId": number}
     return [int(row["id"]) for row in exchange.fetch_trades("BTC/USDT", limit=7, params=params)]
-
-
-def _subscribed(stand: Stand, name: str) -> bool:
-    """Whether somebody listens to a stream."""
-    clients = list(stand.app.state.binance.push._clients)
-    return any(name in client.listening for client in clients)
