@@ -26,7 +26,7 @@ from serve.tasks import end
 from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import BTC, START_MS, trade
 from tests.serve.binance.stand import Stand
-from tests.serve.binance.talk import WITHIN_S, in_thread, listening, run
+from tests.serve.binance.talk import WITHIN_S, ask, in_thread, listening, run
 from tests.serve.following import until
 from tests.support import eventually
 
@@ -128,7 +128,7 @@ def test_a_reader_that_lags_behind_the_news_reads_what_it_missed(stand: Stand) -
 
 
 def test_what_was_missed_is_asked_for_until_redis_gives_it(stand: Stand) -> None:
-    """What comes meanwhile waits."""
+    """What comes meanwhile waits, also for a client that wants it in another form."""
     redis, key = stand.redis.client, trades_key(*BTC)
 
     async def scenario() -> None:
@@ -141,6 +141,8 @@ def test_what_was_missed_is_asked_for_until_redis_gives_it(stand: Stand) -> None
             (feed,) = stand.app.state.binance.push._trade_feeds()
             await in_thread(lambda: news(stand, made(24)))
             await in_thread(lambda: eventually(lambda: feed._waiting))
+            for combined in (True, False):
+                assert await ask(socket, {"method": "SET_PROPERTY", "params": ["combined", combined], "id": 1})
             redis.delete(key)
             redis.rename("aside", key)
             kept(stand, made(22, 23, 24))
