@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from kafka.admin import KafkaAdminClient, NewTopic
 from pyspark.sql import SparkSession
+from xdist.scheduler import LoadScopeScheduling
 
 from local import processes
 from local.broker import Broker
@@ -27,11 +30,37 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
+CHAINS = ("e2e", "spark")
+"""Marks of files whose tests run one after the other: those of whole programs, and those that share a Spark session."""
+
+
+@cache
+def _scope(path: str) -> str:
+    """The chain that a file belongs to, or the file itself, which runs beside the others."""
+    text = (ROOT / path).read_text()
+    return next((mark for mark in reversed(CHAINS) if f"mark.{mark}" in text), path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run two at a time (`--dist=loadgroup`), those with a Spark session share one, beside the others."""
-    for item in items:
-        is_in_process = (ROOT / "tests/bars") in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("spark" if is_in_process else "programs"))
+    """The chains begin first: they are the longest."""
+
+    def place(item: pytest.Item) -> int:
+        scope = _scope(item.nodeid.partition("::")[0])
+        return (*CHAINS, scope).index(scope)
+
+    items.sort(key=place)
+
+
+class Scopes(LoadScopeScheduling):
+    """Where tests run several at a time, who takes one of a scope takes them all."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _scope(nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """With every `--dist`. xdist's own groups, by marks, do nothing under pytest 9."""
+    return Scopes(config, log)
 
 
 @pytest.fixture(scope="session")
