@@ -5,6 +5,7 @@
     prices                       set: "{exchange}:{symbol}" of each that has a price
     prices:news                  stream: one entry for each write, with the trades that were new in it, for followers
     prices:positions             hash: "{topic}:{partition}" → the offset before which every record is in here
+    prices:heartbeats            hash: "{exchange}:{topic}:{partition}" → the newest heartbeat of an exchange in it
 
 A trade is one line there: `timestamp trade_id price quantity is_buyer_maker kafka_time`. Decimals are the exchange's
 own text; only exponents are written out, so that no reader meets one.
@@ -26,6 +27,7 @@ from market.trade import Trade
 KNOWN = "prices"
 NEWS = "prices:news"
 POSITIONS = "prices:positions"
+HEARTBEATS = "prices:heartbeats"
 
 TRADE = "trade"
 """The one field of an entry in a stream of trades; an entry of the news has a field for each symbol."""
@@ -69,6 +71,11 @@ def trades_key(exchange: str, symbol: str) -> str:
 def position_field(topic: str, partition: int) -> str:
     """Where the position of a partition stands in `POSITIONS`."""
     return f"{topic}:{partition}"
+
+
+def heartbeat_field(exchange: str, position: str) -> str:
+    """Where an exchange's heartbeat of the partition with this position stands in `HEARTBEATS`."""
+    return f"{exchange}:{position}"
 
 
 def line_of(trade: Trade, kafka_time: int) -> str:

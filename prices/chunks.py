@@ -47,6 +47,8 @@ class Chunk:
     trades: int = 0
     records: int = 0
     heartbeats: int = 0
+    beats: dict[str, int] = field(default_factory=dict)
+    """The newest of each exchange, in ms: every trade of it until then is in this chunk, or in one before it."""
     rejected: Counter[str] = field(default_factory=Counter)
     rejected_at: int | None = None
     """Offset of the last record with an element that is no trade."""
@@ -90,6 +92,7 @@ def chunks(records: Iterable[Record], start: int, *, tolerance_ms: int) -> Itera
                 chunk.rejected_at = record.offset
             else:
                 chunk.heartbeats += 1
+                chunk.beats[element.exchange] = max(element.heartbeat, chunk.beats.get(element.exchange, 0))
         chunk.end = record.offset + 1
     if chunk.end > chunk.start or chunk.trades:
         yield chunk

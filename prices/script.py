@@ -6,10 +6,14 @@ before: the newest id, and the ranges below it that have not come. What is in su
 it is not later than `LATE_MS`: the streams hold the last trades, and the tables hold all. What is newer than everything
 although its number is lower was numbered anew (another seed of the simulator), and is taken too.
 
-    KEYS  the set of names, the hash of positions, the stream of news, and for each symbol its price and its trades
+A heartbeat of an exchange says that all its trades until then were in Kafka before it. It is noted for its partition,
+whose trades of before are here by then, and moves forward only.
+
+    KEYS  the set of names, the hash of positions, the stream of news, the hash of heartbeats, and for each symbol its
+          price and its trades
     ARGV  the field of the partition's position (empty: none), the offset before the first record, the one after the
-          last, trades kept of each symbol (0: the price alone is written), entries kept of the news, LATE_MS, and for
-          each symbol its name and its trades, one to a line
+          last, trades kept of each symbol (0: the price alone is written), entries kept of the news, LATE_MS, fields
+          and times of heartbeats, one to a line, and for each symbol its name and its trades, one to a line
     returns  1 if it was written (0: Redis lacks records before these), trades that were new, had come before, were late
 
 Only Redis 5 and newer run it. Its keys lie in many slots: a Redis Cluster refuses it.
@@ -53,9 +57,9 @@ if position ~= '' and (not at or tonumber(at) < from) then return {0, 0, 0, 0} e
 
 local fresh, seen, late = 0, 0, 0
 local news = {}
-for number = 1, (#KEYS - 3) / 2 do
-  local price_key, trades_key = KEYS[2 + 2 * number], KEYS[3 + 2 * number]
-  local name, lines = ARGV[5 + 2 * number], ARGV[6 + 2 * number]
+for number = 1, (#KEYS - 4) / 2 do
+  local price_key, trades_key = KEYS[3 + 2 * number], KEYS[4 + 2 * number]
+  local name, lines = ARGV[6 + 2 * number], ARGV[7 + 2 * number]
   local was = redis.call('HMGET', price_key, 'timestamp', 'trade_id', 'newest_id', 'missing')
   local time, id = tonumber(was[1] or -1), tonumber(was[2] or -1)
   local newest, missing = tonumber(was[3] or -1), was[4] or ''
@@ -112,6 +116,11 @@ if #news > 0 then
     entry = now[1] .. string.format('%06d', now[2]) .. '-1'
   end
   redis.call('XADD', KEYS[3], 'MAXLEN', '~', news_kept, entry, unpack(news))
+end
+
+for field, time in string.gmatch(ARGV[7], '(%S+) (%d+)') do
+  local known = redis.call('HGET', KEYS[4], field)
+  if tonumber(known or -1) < tonumber(time) then redis.call('HSET', KEYS[4], field, time) end
 end
 
 if position ~= '' and tonumber(at) < to then redis.call('HSET', KEYS[2], position, text(to)) end

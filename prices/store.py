@@ -11,7 +11,17 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
-from market.latest import KNOWN, NEWS, POSITIONS, address_of, name_of, price_key, trades_key
+from market.latest import (
+    HEARTBEATS,
+    KNOWN,
+    NEWS,
+    POSITIONS,
+    address_of,
+    heartbeat_field,
+    name_of,
+    price_key,
+    trades_key,
+)
 from prices.chunks import MOST_SYMBOLS, Chunk, Name, Newest
 from prices.script import LATE_MS, WRITE
 
@@ -68,6 +78,7 @@ class Store:
                 chunk.end,
                 self._kept,
                 {name: "\n".join(lines) for name, lines in chunk.lines.items()},
+                chunk.beats,
             )
             for position, chunk in chunks
         ]
@@ -79,7 +90,7 @@ class Store:
         calls = []
         for first in range(0, len(prices), MOST_SYMBOLS):
             some = {name: last.line for name, last in prices[first : first + MOST_SYMBOLS]}
-            calls.append(self._call("", 0, 0, 0, some))
+            calls.append(self._call("", 0, 0, 0, some, {}))
         self._run(calls)
 
     def ping(self) -> None:
@@ -97,9 +108,12 @@ class Store:
             self._ask(lambda: self._redis.hset(POSITIONS, mapping=dict(positions)))
 
     @staticmethod
-    def _call(position: str, start: int, end: int, kept: int, lines: Mapping[Name, str]) -> list[str | int]:
-        keys = [KNOWN, POSITIONS, NEWS]
-        words: list[str | int] = [position, start, end, kept, NEWS_KEPT, LATE_MS]
+    def _call(
+        position: str, start: int, end: int, kept: int, lines: Mapping[Name, str], beats: Mapping[str, int]
+    ) -> list[str | int]:
+        keys = [KNOWN, POSITIONS, NEWS, HEARTBEATS]
+        told = "\n".join(f"{heartbeat_field(exchange, position)} {time_ms}" for exchange, time_ms in beats.items())
+        words: list[str | int] = [position, start, end, kept, NEWS_KEPT, LATE_MS, told]
         for name, text in lines.items():
             keys += [price_key(*name), trades_key(*name)]
             words += [name_of(*name), text]

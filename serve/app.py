@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -29,12 +28,9 @@ from serve.own import prices as prices_routes
 from serve.prices import Prices, PricesAway
 from serve.problems import BarsAway, Problem, away, refusal, written
 from serve.schemas import Service
-from serve.tasks import end
+from serve.tasks import Works
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-AGAIN_S = 1.0
 
 
 def app(settings: Settings) -> FastAPI:
@@ -46,13 +42,16 @@ def app(settings: Settings) -> FastAPI:
     state.prices = _prices(settings)
     state.hub_bars = state.bars.hub
     state.hub_trades = Hub[Sequence[Trade]]()
+    state.works = Works()
+    state.readiness = health.Readiness(state)
     state.redis_up = False
     state.meters = Meters(lambda: samples(state))
     for router in (prices_routes.router, bars_routes.router, health.router, *binance.routers(), page.router()):
         service.include_router(router)
     _tell_problems(service)
     limits, cors = Limits(settings.serve_rate), Cors(settings.serve_origins)
-    service.add_middleware(Gate, access=Access(settings), cors=cors, limits=limits, meters=state.meters)
+    state.access = Access(settings)
+    service.add_middleware(Gate, access=state.access, cors=cors, limits=limits, meters=state.meters)
     return service
 
 
@@ -71,20 +70,13 @@ async def _running(service: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(state.bars.close)
         await state.bars.start()
         stack.callback(state.hub_trades.close)
-        pump = asyncio.ensure_future(_pump(state.prices.follow, state.hub_trades))
-        stack.push_async_callback(end, [pump])
+
+        async def hand_on() -> None:
+            async for trades in state.prices.follow():
+                state.hub_trades.publish(trades)
+
+        await stack.enter_async_context(state.works.going_on({"trades of Redis": hand_on}))
         yield
-
-
-async def _pump(follow: Callable[[], AsyncIterator[T]], hub: Hub[T]) -> None:
-    """Hands on what comes, for as long as the service runs."""
-    while True:
-        try:
-            async for item in follow():
-                hub.publish(item)
-        except Exception:  # it reconnects by itself: whatever ends it is a defect, and no reason to stop
-            log.exception("following the trades in Redis has failed; it is begun again")
-        await asyncio.sleep(AGAIN_S)
 
 
 def _tell_problems(service: FastAPI) -> None:
@@ -159,6 +151,8 @@ def samples(state: Any) -> Iterable[Sample]:
     for name, hub in (("trades", state.hub_trades), ("bars", state.hub_bars)):
         yield Sample("serve_listeners", hub.listeners, (("stream", name),))
         yield Sample("serve_listeners_cut_total", hub.cut, (("stream", name),))
+    for name, failures in state.works.failures.items():
+        yield Sample("serve_failures_total", failures, (("part", name),))
     yield Sample("serve_kline_texts", len(state.binance.service.rows))
     yield Sample("serve_sockets", state.binance.push.clients)
     yield Sample("serve_sockets_cut_total", state.binance.sockets.cut)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -21,12 +21,10 @@ from serve.bars import Bars
 from serve.hub import Hub, TooSlow
 from serve.prices import Prices, PricesAway
 from serve.running import OpenTrades, Running, floored, spans
-from serve.tasks import end
+from serve.tasks import Works
 
 log = logging.getLogger(__name__)
 
-QUIET_MS = 60_000
-"""While the table is not further behind the clock than this, a time without trades is told as quiet up to now."""
 _HELD = 10_000
 """Trades of a symbol that are asked of Redis: its last ones, as many as it keeps or this."""
 _AGAIN_S = 5.0
@@ -72,15 +70,17 @@ class Live:
         prices: Prices,
         trades: Hub[Sequence[Trade]],
         commits: Hub[Sequence[Bar]],
+        topic: str,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        """`trades`, `commits`: what `prices.follow` and `bars.follow` tell, for many."""
+        """`trades`, `commits`: what `prices.follow` and `bars.follow` tell, for many. `topic`: theirs."""
         self.now_ms = clock
         self.closed_ms = 0
         """Every second that ends until here is finished: the table has it, or nobody traded in it."""
         self.generation = 0
         """Grows with each commit: what was read from the table before it may not be all of it."""
-        self._bars, self._prices, self._trades, self._commits = bars, prices, trades, commits
+        self._bars, self._prices, self._trades, self._commits, self._topic = bars, prices, trades, commits, topic
+        self._promised: dict[str, int] = {}
         self._records: dict[Key, _Record] = {}
         self._newest: dict[Key, tuple[object, Bar]] = {}
         self._heads: dict[tuple[Key, int, int], tuple[int, list[Bar]]] = {}
@@ -91,15 +91,24 @@ class Live:
         self._moved = asyncio.Event()
 
     @asynccontextmanager
-    async def running_on(self) -> AsyncIterator[None]:
+    async def running_on(self, works: Works) -> AsyncIterator[None]:
         """Follow both until the block is left."""
-        tasks = [asyncio.create_task(work) for work in (self._hear_trades(), self._hear_commits(), self._watch())]
-        for task in tasks:
-            task.add_done_callback(_tell)
-        try:
+        own = {"what runs: trades": self._hear_trades, "what runs: commits": self._hear_commits}
+        async with works.going_on({**own, "what runs: Redis": self._watch}):
             yield
-        finally:
-            await end(tasks)
+
+    def promised_ms(self, exchange: str) -> int:
+        """Every trade of an exchange that was before this time is known: its producers have promised so. 0: nothing.
+
+        So a symbol of which none is known since its last one was not traded until then. What a feed that is silent
+        would have told is not promised.
+        """
+        return self._promised.get(exchange, 0)
+
+    def known_ms(self, key: Key) -> int:
+        """Every trade of a symbol that was before this time is known, as far as its promises and the table tell."""
+        newest_ms = self._bars.newest_ms(*key)
+        return max(self.promised_ms(key[0]), 0 if newest_ms is None else newest_ms + WIDTH_MS)
 
     def edition(self, key: Key) -> tuple[int, int]:
         """Changes when a bar of a symbol that was finished is no longer what it was."""
@@ -117,20 +126,17 @@ class Live:
         record = await self._record(key)
         newest = await self._newest_of(key)
         closed_ms, generation = self.closed_ms, self.generation  # from here on, nothing is waited for
+        known_ms = max(self.promised_ms(exchange), newest.timestamp + WIDTH_MS if newest else 0)
+        unknown = Running([], closed_ms, min(known_ms, floored(closed_ms, width_ms, phase_ms)))
         if record is None or not self._is_current(key, record):
-            return Running([], closed_ms, floored(closed_ms, width_ms, phase_ms))
+            return unknown
         seconds = record.seconds()
         if newest is None and record.known_from_ms is not None:
             begin_ms = -floored(-record.known_from_ms, width_ms, -phase_ms)
             seconds = [bar for bar in seconds if bar.timestamp >= begin_ms]
         elif not record.reaches(newest):
-            return Running([], closed_ms, floored(closed_ms, width_ms, phase_ms))
-        now_ms = self.now_ms()
-        until_ms = max(
-            closed_ms,
-            seconds[-1].timestamp + WIDTH_MS if seconds else 0,
-            now_ms + 1 if now_ms - closed_ms <= QUIET_MS else 0,
-        )
+            return unknown
+        until_ms = max(known_ms, seconds[-1].timestamp + WIDTH_MS if seconds else 0)
         state = record, record.version, generation
         made = self._made.get((key, width_ms, phase_ms))
         if made is None or made[0] != state:
@@ -256,11 +262,17 @@ class Live:
         """Ask Redis again and again, so that no request has to wait for one that is away."""
         while True:
             try:
-                await self._prices.check()
+                self._promise(await self._prices.heartbeats(self._topic))
                 self._is_redis_there = True
             except PricesAway as error:
                 self._lose(str(error))
             await asyncio.sleep(_WATCH_S)
+
+    def _promise(self, promised: Mapping[str, int]) -> None:
+        """What was promised once stays so, whatever Redis forgets."""
+        for exchange, time_ms in promised.items():
+            if time_ms > self.promised_ms(exchange):
+                self._promised[exchange] = time_ms
 
     def _lose(self, why: str) -> None:
         if self._is_redis_there:
@@ -278,8 +290,3 @@ async def heard(hub: Hub[T], hear: Callable[[AsyncIterator[T]], Awaitable[None]]
                 return
             except TooSlow as error:
                 log.warning("%s came faster than they were taken (%s); reading anew", what, error)
-
-
-def _tell(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("what runs is no longer followed", exc_info=error)

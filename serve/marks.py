@@ -45,8 +45,8 @@ def filled(
     """A row for each interval that begins in [first, end), but for those that no one knows of.
 
     `bars` are all that begin there; `before` and `after` are the bars next to them on either side, where there are any.
-    Before the first bar of all nothing is filled, and nothing within a gap. At the end, where no bar follows yet, an
-    interval that is over is taken for quiet.
+    Before the first bar of all nothing is filled, and nothing within a gap. At the end, where no bar follows yet,
+    all are quiet: `end_ms` is to be no later than what is known.
     """
     rows: list[Marked] = []
     start = first_ms

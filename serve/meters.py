@@ -34,6 +34,7 @@ MEANINGS = {
     "serve_days_not_kept_total": "Of them, those that could not be written to ROLLUP_DIR",
     "serve_listeners": "Parts of the service that listen to trades and bars, by stream",
     "serve_listeners_cut_total": "Times that one of them did not keep up and began anew, by stream",
+    "serve_failures_total": "Times that a part of the service failed by a defect and was begun anew, by part",
     "serve_kline_texts": "Klines that are kept as Binance writes them",
     "serve_sockets": "Clients that are connected by a WebSocket",
     "serve_sockets_cut_total": "Clients cut off because they did not take what was sent to them",

@@ -18,12 +18,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from market.latest import (
+    HEARTBEATS,
     KNOWN,
     NEWS,
+    POSITIONS,
     PRICE_FIELDS,
     TRADE,
     Price,
     address_of,
+    heartbeat_field,
     name_of,
     price_key,
     price_of,
@@ -74,10 +77,25 @@ class Prices:
         await self._redis.aclose()
         await self._follower.aclose()
 
-    async def check(self) -> None:
-        """Nothing but an answer."""
+    async def heartbeats(self, topic: str) -> dict[str, int]:
+        """Up to when the producers have promised, in ms by exchange, that every trade is in Redis, or was.
+
+        That is the oldest of the newest heartbeats in each of the topic's partitions. An exchange is left out while one
+        of them has none.
+        """
         with self._answered():
-            await self._redis.ping()
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.hkeys(POSITIONS)
+                pipeline.hgetall(HEARTBEATS)
+                fields, beats = await pipeline.execute()
+        partitions = [field for field in fields if field.rpartition(":")[0] == topic]
+        promised = {}
+        with self._understood():
+            for exchange in {field.partition(":")[0] for field in beats} if partitions else ():
+                times = [beats.get(heartbeat_field(exchange, partition)) for partition in partitions]
+                if None not in times:
+                    promised[exchange] = min(map(int, times))
+        return promised
 
     async def latest(self, exchange: str, symbol: str) -> Price | None:
         """The newest trade of a symbol; None where there is none yet."""

@@ -81,7 +81,7 @@ SCHEMAS: dict[str, Any] = {
         }
     ),
     "Alive": _object({"alive": _BOOL}),
-    "Ready": _object({"ready": _BOOL, "redis": _PART, "table": _PART}),
+    "Ready": _object({"ready": _BOOL, "redis": _PART, "table": _PART, "service": _PART}),
 }
 
 

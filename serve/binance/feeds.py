@@ -51,14 +51,15 @@ class KlineFeed(Feed):
     """`@kline_…`: what runs, again and again, and each interval once more when the table has it, as final.
 
     An interval is told before the next one begins, so that clients who go by the order of first appearance keep it. Its
-    final form comes when its seconds are in the table, a few seconds behind the first forms of the next interval.
+    final form comes when its seconds are in the table, a few seconds behind the first forms of the next interval; where
+    nobody traded, when that is known: its feed may be silent, and not the market.
     """
 
     def __init__(self, service: Service, key: tuple[str, str], stream: Stream) -> None:
         super().__init__()
         self._service, self._key, self._stream = service, key, stream
         self._width_ms, self._phase_ms = stream.width_ms, stream.phase_ms
-        self._final_ms = self._finished_ms()
+        self._final_ms = min(self._finished_ms(), self._floored(service.live.known_ms(key)))
         """Intervals that begin before this were told as final, or before anybody listened."""
         self._shown: dict[int, Bar] = {}
         self._lock = asyncio.Lock()
@@ -88,12 +89,16 @@ class KlineFeed(Feed):
             return
         start_ms = max(self._final_ms, end_ms - CATCH_UP * self._width_ms)
         line = await line_of(self._service.bars, self._service.live, *self._key, self._width_ms, self._phase_ms)
+        end_ms = min(end_ms, self._floored(line.known_ms))
         for bar in await line.first(start_ms, end_ms - self._width_ms, CATCH_UP):
             self._send(bar, closed=True)
-        self._final_ms = end_ms
+        self._final_ms = max(end_ms, self._final_ms)
 
     def _finished_ms(self) -> int:
-        return floored(self._service.live.closed_ms, self._width_ms, self._phase_ms)
+        return self._floored(self._service.live.closed_ms)
+
+    def _floored(self, time_ms: int) -> int:
+        return floored(time_ms, self._width_ms, self._phase_ms)
 
     def _send(self, bar: Bar, *, closed: bool) -> None:
         event_ms, interval, width_ms = self._service.now_ms(), self._stream.interval, self._width_ms

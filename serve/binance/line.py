@@ -26,6 +26,8 @@ class Line:
         """`running`: of this width and phase; intervals begin at multiples of the width plus the phase."""
         self._read, self._running = read, running
         self._width_ms, self._phase_ms = width_ms, phase_ms
+        self.known_ms = running.until_ms
+        """Every interval that ends until here is known whole; what is told of later ones may change."""
         self._newest_ms = self._start_of(running.until_ms - 1)
         """The last interval of which anything is known."""
         self._finished_ms = self._start_of(running.closed_ms) - width_ms

@@ -22,7 +22,7 @@ from serve.hub import Hub
 from serve.live import Key, heard
 from serve.prices import PricesAway
 from serve.problems import BarsAway
-from serve.tasks import end
+from serve.tasks import Works
 
 log = logging.getLogger(__name__)
 
@@ -65,15 +65,11 @@ class Push:
         return len(self._clients)
 
     @asynccontextmanager
-    async def pushing(self) -> AsyncIterator[None]:
+    async def pushing(self, works: Works) -> AsyncIterator[None]:
         """Push until the block is left."""
-        tasks = [asyncio.create_task(work) for work in (self._hear(), self._finish(), self._tick())]
-        for task in tasks:
-            task.add_done_callback(_tell)
-        try:
+        own = {"streams: trades": self._hear, "streams: commits": self._finish, "streams: clock": self._tick}
+        async with works.going_on(own):
             yield
-        finally:
-            await end(tasks)
 
     def follow(self, client: Client) -> None:
         """From now on send a client what its session wants, and nothing else."""
@@ -268,8 +264,3 @@ class Push:
                     log.exception("a stream could not be fed")
 
         await asyncio.gather(*(one(work) for work in works))
-
-
-def _tell(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("streams are no longer fed", exc_info=error)

@@ -34,7 +34,7 @@ class Parts:
     def __init__(self, state: State) -> None:
         """Of an application whose bars, prices and hubs are there."""
         clock = getattr(state, "clock", now_ms)  # tests stop it
-        self.live = Live(state.bars, state.prices, state.hub_trades, state.hub_bars, clock)
+        self.live = Live(state.bars, state.prices, state.hub_trades, state.hub_bars, state.settings.kafka_topic, clock)
         self.service = Service(state.bars, state.prices, self.live)
         self.push = Push(self.service, state.hub_trades)
         self.sockets = Sockets(self.push, getattr(state, "socket_limits", None))
@@ -46,7 +46,8 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Follow trades and commits while the application runs; `app.state.live` is there for others too."""
     parts = app.state.binance = Parts(app.state)
     app.state.live = parts.live
-    async with parts.live.running_on(), parts.push.pushing():
+    works = app.state.works
+    async with parts.live.running_on(works), parts.push.pushing(works):
         yield
 
 

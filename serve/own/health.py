@@ -16,6 +16,9 @@ router = APIRouter(tags=["service"])
 
 ASK_S = 2.0
 """How long Redis may take to answer `/readyz`."""
+KNOWN_S = 1.0
+"""For so long all who ask are told the same: anybody may, as often as they like."""
+TOLD_WITH_THE_KEY = "what it is, is told with the key of the service alone"
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -47,8 +50,11 @@ async def readyz(request: Request) -> Response:
     What does not need the part that is away is answered all the same.
     """
     state = request.app.state
-    stale_after_ms = state.settings.stale_after
-    parts = {"redis": await _redis(state, stale_after_ms), "table": _table(state, stale_after_ms)}
+    parts = await state.readiness.parts()
+    if state.access.problem_of_key(request.headers):  # whoever asks may know how it is, not where things are
+        parts = {
+            name: {**part, "problem": TOLD_WITH_THE_KEY if part["problem"] else ""} for name, part in parts.items()
+        }
     ready = all(part["ok"] for part in parts.values())
     return Response(
         msgspec.json.encode({"ready": ready, **parts}),
@@ -66,8 +72,31 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     """docs/operations.md explains each."""
-    await _redis(request.app.state, 0)  # whether it is up
+    await request.app.state.readiness.parts()  # whether Redis is up
     return Response(request.app.state.meters.text(), headers={"content-type": PROMETHEUS})
+
+
+class Readiness:
+    """How the parts are, looked at once for all who ask at a time."""
+
+    def __init__(self, state: Any) -> None:
+        self._state = state
+        self._lock = asyncio.Lock()
+        self._parts: dict[str, dict[str, Any]] = {}
+        self._until_s = 0.0
+
+    async def parts(self) -> dict[str, dict[str, Any]]:
+        """Each part's `ok`, `stale`, `age_ms` and `problem`."""
+        async with self._lock:
+            if time.monotonic() > self._until_s:
+                stale_after_ms = self._state.settings.stale_after
+                self._parts = {
+                    "redis": await _redis(self._state, stale_after_ms),
+                    "table": _table(self._state, stale_after_ms),
+                    "service": _service(self._state),
+                }
+                self._until_s = time.monotonic() + KNOWN_S
+            return self._parts
 
 
 async def _redis(state: Any, stale_after_ms: int) -> dict[str, Any]:
@@ -90,6 +119,11 @@ def _table(state: Any, stale_after_ms: int) -> dict[str, Any]:
         return {"ok": False, "stale": True, "age_ms": None, "problem": problem}
     what = "no bar has come to the table: is jobs/ohlcv.py running?"
     return _aged(state.bars.end_ms(), stale_after_ms, "the table has no bar yet", what)
+
+
+def _service(state: Any) -> dict[str, Any]:
+    problem = state.works.problem
+    return {"ok": not problem, "stale": False, "age_ms": None, "problem": problem}
 
 
 def _aged(newest_ms: int | None, stale_after_ms: int, never: str, what: str) -> dict[str, Any]:

@@ -67,7 +67,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     watch = Watch(state.bars, state.prices, state.hub_trades, state.hub_bars, state.live.now_ms)
     state.page = Pages(watch, state.live, state.settings.stale_after)
-    async with watch.following():
+    async with watch.following(state.works):
         yield
         state.page.end()
 

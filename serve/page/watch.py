@@ -20,7 +20,7 @@ from serve.live import heard
 from serve.page.journal import Journal, Key
 from serve.page.rates import Rates
 from serve.prices import Prices, PricesAway
-from serve.tasks import end
+from serve.tasks import Works
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +58,11 @@ class Watch:
         return self.bars.follower.problem
 
     @asynccontextmanager
-    async def following(self) -> AsyncIterator[None]:
+    async def following(self, works: Works) -> AsyncIterator[None]:
         """Follow until the block is left."""
-        tasks = [asyncio.create_task(work) for work in (self._hear_trades(), self._hear_commits(), self._poll())]
-        for task in tasks:
-            task.add_done_callback(_tell)
-        try:
+        own = {"pages: trades": self._hear_trades, "pages: commits": self._hear_commits, "pages: prices": self._poll}
+        async with works.going_on(own):
             yield
-        finally:
-            await end(tasks)
 
     @contextmanager
     def looked_at(self) -> Iterator[None]:
@@ -133,8 +129,3 @@ class Watch:
                     self.journal.begin(self.bars.end_ms() or 0)
 
         await heard(self._commits, hear, "commits for pages")
-
-
-def _tell(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log.critical("pages are no longer fed", exc_info=error)

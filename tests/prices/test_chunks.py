@@ -46,6 +46,7 @@ def test_what_is_no_trade_is_counted_and_passed_by() -> None:
         record(4, trade(2)),
     )
     assert (found.trades, found.heartbeats, found.records, found.end) == (2, 1, 5, 5)
+    assert found.beats == {"binance": NOW_MS}
     assert found.rejected == Counter([Reason.MALFORMED, Reason.NO_VALUE, Reason.EXCHANGE])
     assert found.rejected_at == 3
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from market.latest import KNOWN, NEWS, POSITIONS, PRICE_FIELDS, Price, price_key, price_of, trades_key
+from market.latest import HEARTBEATS, KNOWN, NEWS, POSITIONS, PRICE_FIELDS, Price, price_key, price_of, trades_key
 from prices import store as module
+from prices.chunks import Chunk
 from prices.script import LATE_MS
 from prices.store import Outcome, Store
 from tests.prices.kept import KEPT, PLACE, ids, price, stream, write
@@ -37,6 +38,18 @@ def test_a_price_never_moves_back(redis: OwnRedis, store: Store) -> None:
         assert price(redis) == (trade(5).price, 5)
     write(store, trade(6, at=trade(5).timestamp))
     assert price(redis) == (trade(6).price, 6)
+
+
+def test_a_heartbeat_is_noted_for_its_partition_and_moves_forward_only(redis: OwnRedis, store: Store) -> None:
+    """With the records before it: where Redis has lost some of those, it is not noted."""
+    for place, time_ms in (("crypto-trades:0", 2_000), ("crypto-trades:0", 1_000), ("crypto-trades:1", 1_500)):
+        store.begin({place: 0})
+        store.write([(place, Chunk(0, 1, beats={"binance": time_ms}))])
+    noted = {"binance:crypto-trades:0": "2000", "binance:crypto-trades:1": "1500"}
+    assert redis.client.hgetall(HEARTBEATS) == noted
+    (outcome,) = store.write([("crypto-trades:1", Chunk(5, 6, beats={"binance": 9_000}))])
+    assert not outcome.is_written
+    assert redis.client.hgetall(HEARTBEATS) == noted
 
 
 def test_a_replay_changes_nothing(redis: OwnRedis, store: Store) -> None:

@@ -1,11 +1,10 @@
-"""What every request passes: names, keys, rates and headers; and how the service says that it is."""
+"""What every request passes: names, keys, rates and headers."""
 
 from __future__ import annotations
 
 import http.client
 import re
 import threading
-import time
 import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from websockets.sync.client import connect
 
 from market.bar import bars_of
 from market.settings import ROOT
-from market.widths import SECOND_MS
 from serve import schemas
 from serve.gate import HEADERS
 from serve.meters import MEANINGS
@@ -153,16 +151,6 @@ def test_who_asks_too_often_is_told_to_wait(table: Table) -> None:
         eventually(lambda: slow.ask("/symbols").status != 429)
 
 
-def test_health_is_told_and_readiness_names_what_is_missing(service: Served) -> None:
-    """It is alive; Redis is away, and the table's newest bar is years old: each is said with what it is missing for."""
-    assert service.ask("/healthz").json == {"alive": True}
-    answer = service.ask("/readyz")
-    assert (answer.status, answer.json["ready"]) == (503, False)
-    assert "there are no prices and no running bars; finished bars are served" in answer.json["redis"]["problem"]
-    assert "no bar has come to the table: is jobs/ohlcv.py running?" in answer.json["table"]["problem"]
-    assert (answer.json["redis"]["ok"], answer.json["table"]["stale"]) == (False, True)
-
-
 def test_without_redis_bars_are_served_and_prices_are_refused(service: Served) -> None:
     """What is away is said; what does not need it is as ever."""
     assert len(service.ask("/bars/BTCUSDT?interval=1s").json["bars"]) == 100
@@ -170,23 +158,6 @@ def test_without_redis_bars_are_served_and_prices_are_refused(service: Served) -
         answer = service.ask(path)
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert answer.json["error"]
-
-
-def test_without_a_table_it_is_said_and_the_service_runs(tmp_path: Path) -> None:
-    """It is started before the job has made one."""
-    table = Table(tmp_path)
-    with served(table.settings) as early:
-        answer = early.ask("/bars/BTCUSDT")
-        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        eventually(lambda: "there is no table" in early.ask("/bars/BTCUSDT").json["error"])
-        assert "there is no table" in early.ask("/readyz").json["table"]["problem"]
-        assert early.ask("/symbols").status == 503
-        table.create()
-        now_s = int(time.time())
-        version = table.traded(walk([(now_s - 1) * SECOND_MS]))
-        early.caught_up(version)
-        assert early.ask("/readyz").json["table"]["ok"] is True
-        assert early.ask("/bars/BTCUSDT?interval=1s").status == 200
 
 
 def test_a_defect_is_answered_with_500_and_little_else(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

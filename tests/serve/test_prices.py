@@ -137,7 +137,7 @@ def test_a_redis_that_is_away_is_told_and_no_password(redis: OwnRedis) -> None:
     """Whatever is asked of it."""
     redis.kill()
     for question in (
-        lambda prices: prices.check(),
+        lambda prices: prices.heartbeats("crypto-trades"),
         lambda prices: prices.latest(*BTC),
         lambda prices: prices.all(),
         lambda prices: prices.trades(*BTC, limit=1),
@@ -147,7 +147,7 @@ def test_a_redis_that_is_away_is_told_and_no_password(redis: OwnRedis) -> None:
     async def ask() -> None:
         prices = Prices(f"redis://me:secret@127.0.0.1:{redis.port}/0")
         try:
-            await prices.check()
+            await prices.heartbeats("crypto-trades")
         finally:
             await prices.close()
 

@@ -15,7 +15,8 @@ from typing import Any
 from deltalake import DeltaTable
 
 from market.bar import Bar, bars_of
-from market.trade import Trade
+from market.latest import HEARTBEATS, position_field
+from market.trade import EXCHANGES, Trade
 from prices.chunks import Chunk
 from prices.store import Store
 from serve.binance.sockets import Limits
@@ -53,9 +54,13 @@ class Stand:
         """Base of the streams."""
         return f"ws://127.0.0.1:{self.port}"
 
-    def stop_clock(self, time_ms: int) -> None:
-        """It is this time, and stays it."""
+    def stop_clock(self, time_ms: int, *, is_promised: bool = True) -> None:
+        """It is this time, and stays it; with a heartbeat of every exchange, unless feeds are silent."""
         self.clock = lambda: time_ms
+        if is_promised and self.redis.is_alive:
+            promised(self.redis, time_ms)
+            if self.app:
+                eventually(lambda: self.app.state.live.promised_ms(EXCHANGES[0]) >= time_ms)
 
     def told(self, trades: Iterable[Trade]) -> None:
         """Redis gets new trades, as `prices` writes them."""
@@ -130,6 +135,17 @@ class Stand:
         follower = state.bars.follower
         eventually(lambda: follower.state and follower.state.version >= version and state.bars.knows_all)
         eventually(lambda: state.live.closed_ms == (state.bars.end_ms() or 0))
+        if self.redis.is_alive and self.redis.client.exists(HEARTBEATS):
+            eventually(lambda: state.live.promised_ms(EXCHANGES[0]))
+
+
+def promised(redis: OwnRedis, time_ms: int) -> None:
+    """Redis gets a heartbeat of each exchange, in the one partition of the topic."""
+    store, position = Store(redis.url, kept=10_000), position_field("crypto-trades", 0)
+    (offset,) = store.positions([position])
+    store.begin({position: offset or 0})
+    store.write([(position, Chunk(offset or 0, (offset or 0) + 1, beats=dict.fromkeys(EXCHANGES, time_ms)))])
+    store.close()
 
 
 def _read(response: Any) -> Any:

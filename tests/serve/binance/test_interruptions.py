@@ -199,7 +199,7 @@ def test_hearing_that_ends_and_is_begun_again_goes_on_where_it_was(tmp_path: Pat
     async def scenario() -> None:
         prices, trades = Prices(redis.url), Hub[Sequence[Trade]]()
         bars = Bars.of(stand.table.settings)
-        push = Push(Service(bars, prices, Live(bars, prices, trades, bars.hub)), trades)
+        push = Push(Service(bars, prices, Live(bars, prices, trades, bars.hub, "crypto-trades")), trades)
         client = Client("", Session(["btcusdt@trade"], combined=False), 1_000, Outbox(Budget()))
 
         async def pump() -> None:
