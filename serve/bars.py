@@ -27,13 +27,17 @@ from serve.table import rows
 from serve.table.apart import Apart
 from serve.table.follower import TROUBLE, Follower, State
 
-__all__ = ["Bars", "BarsAway"]
+__all__ = ["Bars", "BarsAway", "rank"]
 
 READ_S = 10.0
 """How long an answer may take."""
 _TRIES = 3
 """Reading again because files went, or the table did, meanwhile."""
-_ORDER = {exchange: place for place, exchange in enumerate(EXCHANGES)}
+
+
+def rank(exchange: str) -> int:
+    """The place of an exchange among those of a symbol: where none is named, the first that has it counts."""
+    return EXCHANGES.index(exchange) if exchange in EXCHANGES else len(EXCHANGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class Bars:
         """The same of one symbol; none where it is not known."""
         state = self.follower.state
         known = state.symbols.get(symbol, ()) if state else ()
-        return sorted(known, key=lambda exchange: _ORDER.get(exchange, len(_ORDER)))
+        return sorted(known, key=rank)
 
     @property
     def knows_all(self) -> bool:

@@ -69,7 +69,7 @@ def follows(after: Bar, before: Bar) -> bool:
 
 
 class OpenTrades:
-    """The newest trades of one symbol, without a hole between them, in seconds."""
+    """The newest trades of one symbol, in seconds. `add` is told every trade from the first one on."""
 
     def __init__(self, closed_ms: int, limit: int = OPEN_TRADES) -> None:
         """`closed_ms`: seconds that end until here are not kept."""

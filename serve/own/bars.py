@@ -32,7 +32,7 @@ from serve.own.query import (
 from serve.problems import Problem
 
 AT_ONCE = 250
-"""Rows that are printed before others are answered: two milliseconds."""
+"""Rows that are printed before others are answered."""
 
 router = APIRouter(tags=["bars"])
 

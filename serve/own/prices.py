@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
@@ -10,7 +9,8 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from market.latest import Price
 from market.trade import EXCHANGES
-from serve.bars import Bars
+from serve.bars import Bars, rank
+from serve.live import now_ms
 from serve.own.query import Exchange, Symbol, normal, only
 from serve.prices import Prices
 from serve.problems import Problem
@@ -19,7 +19,6 @@ from serve.texts import shortened
 router = APIRouter(tags=["prices"])
 
 NOT_AVAILABLE = "price not available"
-_ORDER = {exchange: place for place, exchange in enumerate(EXCHANGES)}
 
 
 @router.get(
@@ -42,7 +41,7 @@ async def price(request: Request, symbol: Symbol, exchange: Exchange = None) -> 
         found = await state.prices.latest(exchange, name)
     if found is None:
         raise Problem(404, NOT_AVAILABLE)
-    return _answer(shown(found, _now_ms(), state.settings.stale_after))
+    return _answer(shown(found, now_ms(), state.settings.stale_after))
 
 
 @router.get(
@@ -56,9 +55,9 @@ async def prices(request: Request, exchange: Exchange = None) -> Response:
     """Each as `/price` has it, by symbol and exchange."""
     state = request.app.state
     found = [one for one in await state.prices.all() if exchange is None or one.exchange == exchange]
-    now_ms = _now_ms()
-    ordered = sorted(found, key=lambda one: (one.symbol, _ORDER.get(one.exchange, len(_ORDER))))
-    return _answer({"prices": [shown(one, now_ms, state.settings.stale_after) for one in ordered]})
+    time_ms = now_ms()
+    ordered = sorted(found, key=lambda one: (one.symbol, rank(one.exchange)))
+    return _answer({"prices": [shown(one, time_ms, state.settings.stale_after) for one in ordered]})
 
 
 async def first_price(prices: Prices, bars: Bars, symbol: str) -> Price | None:
@@ -71,9 +70,9 @@ async def first_price(prices: Prices, bars: Bars, symbol: str) -> Price | None:
     return None
 
 
-def shown(price: Price, now_ms: int, stale_after_ms: int) -> dict[str, Any]:
+def shown(price: Price, time_ms: int, stale_after_ms: int) -> dict[str, Any]:
     """A price as it is answered. The numbers are the exchange's own digits, and never were doubles."""
-    age_ms = max(now_ms - price.timestamp, 0)
+    age_ms = max(time_ms - price.timestamp, 0)
     return {
         "symbol": price.symbol,
         "price": msgspec.Raw(shortened(price.price).encode()),
@@ -89,7 +88,3 @@ def shown(price: Price, now_ms: int, stale_after_ms: int) -> dict[str, Any]:
 
 def _answer(content: dict[str, Any]) -> Response:
     return Response(msgspec.json.encode(content), media_type="application/json")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

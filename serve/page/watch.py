@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 from market.bar import Bar
 from market.latest import Price
-from market.trade import EXCHANGES, Trade
-from serve.bars import Bars
+from market.trade import Trade
+from serve.bars import Bars, rank
 from serve.hub import Hub
 from serve.live import heard
 from serve.page.journal import Journal, Key
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 """How often prices are asked for; less often where many symbols make it long."""
 ASK_S = 2.0
-_ORDER = {exchange: place for place, exchange in enumerate(EXCHANGES)}
 
 
 class Watch:
@@ -81,7 +80,7 @@ class Watch:
     def symbols(self) -> list[Key]:
         """Every exchange and symbol that has bars or a price, by symbol, in the order of the exchanges."""
         known = {(exchange, symbol) for symbol, listed in self.bars.symbols().items() for exchange in listed}
-        return sorted(known | self.latest.keys(), key=lambda key: (key[1], _ORDER.get(key[0], len(_ORDER))))
+        return sorted(known | self.latest.keys(), key=lambda key: (key[1], rank(key[0])))
 
     def knows(self, key: Key) -> bool:
         """Whether a symbol has bars or a price."""

@@ -10,7 +10,7 @@ from market.bar import Bar, rolled_up
 from market.widths import MINUTE_MS, SECOND_MS, next_start, start_of
 
 MOST = 100_000
-"""Bars in memory, of all symbols together: some 110 MB. With many symbols, each has fewer."""
+"""Bars in memory, of all symbols together. With many symbols, each has fewer."""
 LEAST = 120
 """Bars of a symbol that are kept, however many symbols there are."""
 
