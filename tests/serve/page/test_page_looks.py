@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from market.bar import bars_of
-from tests.serve.binance.made import START_MS
+from tests.serve.binance.made import START_MS, trade
 from tests.serve.binance.stand import Stand
 from tests.serve.page.browser import Browser, Tab
 from tests.serve.tables import every_second, walk
@@ -57,6 +57,20 @@ def test_it_fits_and_has_the_colours_that_are_asked_for(
         chart = tab.page.locator("#chart").bounding_box()
         assert chart["width"] > 0.85 * min(width, 900)
         assert chart["height"] >= 270
+
+
+def test_many_symbols_do_not_lengthen_the_page(lively: Stand, browser: Browser) -> None:
+    """Their list scrolls in its own place, and what is read aloud of it alone lies there too."""
+    lively.told(trade(1, START_MS + 239_000, key=("sim-binance", f"COIN{number}USDT")) for number in range(80))
+    with browser.tab(f"{lively.http}/{ADDRESS}") as tab:
+        tab.until("document.querySelectorAll('#prices li').length === 82")
+        assert (
+            tab.evaluate(
+                "(({bottom}) => document.documentElement.scrollHeight - (bottom + scrollY))"
+                "(document.body.getBoundingClientRect())"
+            )
+            <= 1
+        )
 
 
 def test_a_theme_that_was_chosen_stays(lively: Stand, browser: Browser) -> None:
