@@ -7,11 +7,17 @@ when it asks for the next item. It may listen again, and read anew what it has m
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Generic, TypeVar
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+BEHIND = 10_000
+"""Items that a part of the service may be behind. They are writes and commits: minutes of either."""
 
 
 class TooSlow(RuntimeError):  # noqa: N818  # told to a listener, who may begin again
@@ -117,3 +123,14 @@ class Listener(Generic[T]):
         """Nothing more comes."""
         self._is_ended = True
         self._came.set()
+
+
+async def heard(hub: Hub[T], hear: Callable[[AsyncIterator[T]], Awaitable[None]], what: str) -> None:
+    """Listen until the hub ends, beginning anew where too much came at once."""
+    while True:
+        async with hub.listen(BEHIND) as listener:
+            try:
+                await hear(listener)
+                return
+            except TooSlow as error:
+                log.warning("%s came faster than they were taken (%s); reading anew", what, error)

@@ -11,14 +11,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 from market.bar import WIDTH_MS, Bar, rolled_up
 from market.trade import Trade
 from serve.bars import Bars
-from serve.hub import Hub, TooSlow
+from serve.hub import Hub, heard
 from serve.prices import Prices, PricesAway
 from serve.running import OpenTrades, Running, floored, spans
 from serve.tasks import Works
@@ -30,12 +29,9 @@ _HELD = 10_000
 _AGAIN_S = 5.0
 """After so long, a record that does not reach back to the table is read anew."""
 _WATCH_S = 0.5
-_BEHIND = 10_000
 
 Key = tuple[str, str]
 """An exchange and a symbol."""
-
-T = TypeVar("T")
 
 
 def now_ms() -> int:
@@ -81,6 +77,8 @@ class Live:
         """Grows with each commit: what was read from the table before it may not be all of it."""
         self._bars, self._prices, self._trades, self._commits, self._topic = bars, prices, trades, commits, topic
         self._promised: dict[str, int] = {}
+        self._redis_promises: Mapping[str, int] = {}
+        """What Redis promises now, of the trades that it has: one that comes back as an older copy has fewer."""
         self._records: dict[Key, _Record] = {}
         self._newest: dict[Key, tuple[object, Bar]] = {}
         self._heads: dict[tuple[Key, int, int], tuple[int, list[Bar]]] = {}
@@ -136,7 +134,11 @@ class Live:
             seconds = [bar for bar in seconds if bar.timestamp >= begin_ms]
         elif not record.reaches(newest):
             return unknown
-        until_ms = max(known_ms, seconds[-1].timestamp + WIDTH_MS if seconds else 0)
+        until_ms = max(
+            min(known_ms, closed_ms),
+            self._redis_promises.get(exchange, 0),
+            seconds[-1].timestamp + WIDTH_MS if seconds else 0,
+        )
         state = record, record.version, generation
         made = self._made.get((key, width_ms, phase_ms))
         if made is None or made[0] != state:
@@ -215,6 +217,7 @@ class Live:
     def _hear(self, trades: Sequence[Trade]) -> None:
         if not trades:
             self._records.clear()  # something may be missing: what is asked for is read anew
+            self._redis_promises = {}
         groups: dict[Key, list[Trade]] = {}
         for trade in trades:
             groups.setdefault((trade.exchange, trade.symbol), []).append(trade)
@@ -269,7 +272,8 @@ class Live:
             await asyncio.sleep(_WATCH_S)
 
     def _promise(self, promised: Mapping[str, int]) -> None:
-        """What was promised once stays so, whatever Redis forgets."""
+        """What was promised once stays so for what the table has, whatever Redis forgets."""
+        self._redis_promises = promised
         for exchange, time_ms in promised.items():
             if time_ms > self.promised_ms(exchange):
                 self._promised[exchange] = time_ms
@@ -278,15 +282,5 @@ class Live:
         if self._is_redis_there:
             log.warning("no running bars until Redis is back: %s", why)
         self._is_redis_there = False
+        self._redis_promises = {}
         self._records.clear()
-
-
-async def heard(hub: Hub[T], hear: Callable[[AsyncIterator[T]], Awaitable[None]], what: str) -> None:
-    """Listen until the hub ends, beginning anew where too much came at once."""
-    while True:
-        async with hub.listen(_BEHIND) as listener:
-            try:
-                await hear(listener)
-                return
-            except TooSlow as error:
-                log.warning("%s came faster than they were taken (%s); reading anew", what, error)

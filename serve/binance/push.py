@@ -18,8 +18,8 @@ from serve.binance.shapes import Day
 from serve.binance.streams import ALL_MINI_TICKERS, KLINE, TRADE, Session, Stream, read_stream
 from serve.binance.symbols import VENUES, source_of, sources_of, with_others
 from serve.binance.trade_feed import TradeFeed
-from serve.hub import Hub
-from serve.live import Key, heard
+from serve.hub import Hub, heard
+from serve.live import Key
 from serve.prices import PricesAway
 from serve.problems import BarsAway
 from serve.tasks import Works

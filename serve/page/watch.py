@@ -15,8 +15,7 @@ from market.bar import Bar
 from market.latest import Price
 from market.trade import Trade
 from serve.bars import Bars, rank
-from serve.hub import Hub
-from serve.live import heard
+from serve.hub import Hub, heard
 from serve.page.journal import Journal, Key
 from serve.page.rates import Rates
 from serve.prices import Prices, PricesAway

@@ -104,3 +104,16 @@ def test_an_interval_is_final_only_when_all_of_it_is_known(silent: Stand) -> Non
             assert (final["k"]["t"], final["k"]["n"]) == (START_MS, 3)
 
     run(scenario)
+
+
+def test_an_older_redis_does_not_make_what_ran_quiet(silent: Stand) -> None:
+    """It comes back without the last trades and the promise behind them: what runs ends where it ends."""
+    silent.told([trade(4, START_MS + 20_500), trade(5, START_MS + 23_500)])
+    promised(silent.redis, START_MS + 25_000)
+    eventually(lambda: seconds(silent.klines())[-1] == 24)
+    silent.redis.client.flushall()
+    silent.written(silent.trades[:3] + [trade(4, START_MS + 20_500)])
+    promised(silent.redis, START_MS + 22_000)
+    eventually(lambda: seconds(silent.klines())[-1] == 21)
+    promised(silent.redis, START_MS + 23_000)
+    eventually(lambda: seconds(silent.klines())[-1] == 22)
