@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-from hypothesis import HealthCheck, Phase, given, settings, strategies
+from hypothesis import HealthCheck, Phase, given, seed, settings, strategies
 from hypothesis.strategies import SearchStrategy
 from schemathesis.core.transport import Response
 from schemathesis.generation import GenerationMode
@@ -24,6 +24,7 @@ CASES = 500
 """Of each route, at least: requests that differ in their address or their headers."""
 OF_A_KIND = 250
 """Of what is allowed, and of what is not; fewer where a route has few parameters, or none."""
+_ATTEMPTS = 20
 LEAST_UNKNOWN = 100
 """Of what is allowed together with something that nobody knows; more where there is too little else."""
 SIGNS = [chr(number) for number in range(33, 127)]
@@ -45,10 +46,11 @@ class Cases(NamedTuple):
     """Parameters that none of them has, and headers."""
 
 
-def made(strategy: SearchStrategy[Any], most: int) -> list[Any]:
-    """Examples of a strategy: fewer than the most where there are no more."""
+def made(strategy: SearchStrategy[Any], most: int, *, number: int = 0) -> list[Any]:
+    """Examples of a strategy: fewer than the most where there are no more. Others where it has another number."""
     found: list[Any] = []
 
+    @seed(number)  # else, where CI is set, hypothesis makes the same ones again and again
     @settings(
         max_examples=most,
         phases=[Phase.generate],
@@ -67,9 +69,11 @@ def made(strategy: SearchStrategy[Any], most: int) -> list[Any]:
 def each_once(strategy: SearchStrategy[Any], least: int = CASES, *, key: Callable[[Any], Any] = str) -> list[Any]:
     """Examples that differ, so many at least; of what hypothesis makes, many are the same."""
     found: dict[Any, Any] = {}
-    while len(found) < least:
-        found |= {key(one): one for one in made(strategy, least)}
-    return list(found.values())
+    for number in range(_ATTEMPTS):
+        found |= {key(one): one for one in made(strategy, least, number=number)}
+        if len(found) >= least:
+            return list(found.values())
+    raise AssertionError(f"hypothesis has made {len(found)} different ones and not {least}")
 
 
 def cases_of(operation: Any, unknown: Sequence[Any]) -> Cases:
