@@ -18,7 +18,7 @@ from market.bar import WIDTH_MS, Bar, rolled_up
 from market.trade import Trade
 from serve.bars import Bars
 from serve.hub import Hub, heard
-from serve.prices import Prices, PricesAway
+from serve.prices import Prices, PricesAway, Promises
 from serve.running import OpenTrades, Running, floored, spans
 from serve.tasks import Works
 
@@ -79,6 +79,7 @@ class Live:
         self._promised: dict[str, int] = {}
         self._redis_promises: Mapping[str, int] = {}
         """What Redis promises now, of the trades that it has: one that comes back as an older copy has fewer."""
+        self._waiting: Promises | None = None
         self._records: dict[Key, _Record] = {}
         self._newest: dict[Key, tuple[object, Bar]] = {}
         self._heads: dict[tuple[Key, int, int], tuple[int, list[Bar]]] = {}
@@ -132,8 +133,10 @@ class Live:
         if newest is None and record.known_from_ms is not None:
             begin_ms = -floored(-record.known_from_ms, width_ms, -phase_ms)
             seconds = [bar for bar in seconds if bar.timestamp >= begin_ms]
-        elif not record.reaches(newest):
+        elif newest is None or not record.reaches(newest):
             return unknown
+        elif record.is_ahead_of(newest):
+            return unknown._replace(until_ms=newest.timestamp + WIDTH_MS)
         until_ms = max(
             min(known_ms, closed_ms),
             self._redis_promises.get(exchange, 0),
@@ -217,7 +220,7 @@ class Live:
     def _hear(self, trades: Sequence[Trade]) -> None:
         if not trades:
             self._records.clear()  # something may be missing: what is asked for is read anew
-            self._redis_promises = {}
+            self._redis_promises, self._waiting = {}, None
         groups: dict[Key, list[Trade]] = {}
         for trade in trades:
             groups.setdefault((trade.exchange, trade.symbol), []).append(trade)
@@ -264,17 +267,25 @@ class Live:
     async def _watch(self) -> None:
         """Ask Redis again and again, so that no request has to wait for one that is away."""
         while True:
-            try:
-                self._promise(await self._prices.heartbeats(self._topic))
-                self._is_redis_there = True
-            except PricesAway as error:
-                self._lose(str(error))
+            await self._look()
             await asyncio.sleep(_WATCH_S)
 
-    def _promise(self, promised: Mapping[str, int]) -> None:
+    async def _look(self) -> None:
+        try:
+            told = await self._prices.heartbeats(self._topic)
+        except PricesAway as error:
+            self._lose(str(error))
+            return
+        self._is_redis_there = True
+        # Its trades come another way, and may be behind: a promise counts when those that it is about were heard.
+        if self._waiting and self._prices.followed and self._prices.followed >= self._waiting.place:
+            self._promise(self._waiting.until_ms)
+        self._waiting = told
+
+    def _promise(self, until_ms: Mapping[str, int]) -> None:
         """What was promised once stays so for what the table has, whatever Redis forgets."""
-        self._redis_promises = promised
-        for exchange, time_ms in promised.items():
+        self._redis_promises = until_ms
+        for exchange, time_ms in until_ms.items():
             if time_ms > self.promised_ms(exchange):
                 self._promised[exchange] = time_ms
 
@@ -282,5 +293,5 @@ class Live:
         if self._is_redis_there:
             log.warning("no running bars until Redis is back: %s", why)
         self._is_redis_there = False
-        self._redis_promises = {}
+        self._redis_promises, self._waiting = {}, None
         self._records.clear()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -54,6 +54,8 @@ _SKEW_MS = 60_000
 """How far Redis' clock may be behind the exchange's, with which trades are looked for by time."""
 _SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.1, 2.0
 
+Entry = tuple[str, dict[str, str]]
+"""Of a stream: its name, and its fields."""
 Place = tuple[int, int]
 """Of an entry of the news: when they began, and its number."""
 _NOTHING: Place = (0, 0)
@@ -61,6 +63,16 @@ _NOTHING: Place = (0, 0)
 
 class PricesAway(Exception):  # noqa: N818  # not an error of ours, but a state of Redis
     """Redis does not answer in time, refuses, or holds what prices does not write. The message says which, and why."""
+
+
+class Promises(NamedTuple):
+    """What producers have promised of the trades in Redis."""
+
+    until_ms: Mapping[str, int]
+    """By exchange, the time until which every trade is there, or was: the oldest of the newest heartbeats in each
+    partition."""
+    place: Place
+    """The newest entry of the news then: who follows has heard of all those trades when it has come so far."""
 
 
 class Prices:
@@ -71,31 +83,34 @@ class Prices:
         self.address = address_of(url)
         self._redis = _client(url, ANSWER_S)
         self._follower = _client(url, BLOCK_S + ANSWER_S)
+        self._is_other_topic_told = False
+        self.followed: Place | None = None
+        """The newest entry of the news that `follow` has told; None while it has to begin."""
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._redis.aclose()
         await self._follower.aclose()
 
-    async def heartbeats(self, topic: str) -> dict[str, int]:
-        """Up to when the producers have promised, in ms by exchange, that every trade is in Redis, or was.
-
-        That is the oldest of the newest heartbeats in each of the topic's partitions. An exchange is left out while one
-        of them has none.
-        """
+    async def heartbeats(self, topic: str) -> Promises:
+        """What the producers have promised. An exchange is left out while a partition of the topic has no heartbeat."""
         with self._answered():
             async with self._redis.pipeline(transaction=True) as pipeline:
                 pipeline.hkeys(POSITIONS)
                 pipeline.hgetall(HEARTBEATS)
-                fields, beats = await pipeline.execute()
+                pipeline.xrevrange(NEWS, count=1)
+                fields, beats, entries = await pipeline.execute()
         partitions = [field for field in fields if field.rpartition(":")[0] == topic]
+        if fields and not partitions and not self._is_other_topic_told:
+            self._is_other_topic_told = True
+            log.warning("prices does not read the topic %s (KAFKA_TOPIC): that nobody trades is not known", topic)
         promised = {}
         with self._understood():
             for exchange in {field.partition(":")[0] for field in beats} if partitions else ():
                 times = [beats.get(heartbeat_field(exchange, partition)) for partition in partitions]
                 if None not in times:
                     promised[exchange] = min(map(int, times))
-        return promised
+        return Promises(promised, _place(entries[0][0]) if entries else _NOTHING)
 
     async def latest(self, exchange: str, symbol: str) -> Price | None:
         """The newest trade of a symbol; None where there is none yet."""
@@ -161,15 +176,16 @@ class Prices:
         Whoever needs them all reads `trades` then.
         """
         place: Place | None = None
+        last: Sequence[Entry] = ()
         pause_s = 0.0
         while True:
+            self.followed = place
             try:
                 if place is None:
-                    place = await self._newest()
+                    last = await self._follower.xrevrange(NEWS, count=1)
+                    place = _place(last[0][0]) if last else _NOTHING
                     yield []
-                entries = await self._news(place)
-                if not entries and await self._newest() < place:
-                    place = None  # Redis has lost them, and numbers new ones from before
+                there, entries = await self._news(place)
             except (RedisError, OSError) as error:
                 if not pause_s:
                     log.warning("Redis at %s: %s. New trades are not followed; trying again", self.address, error)
@@ -179,24 +195,27 @@ class Prices:
             if pause_s:
                 log.info("Redis at %s answers again; new trades are followed", self.address)
                 pause_s = 0.0
+            if (there or not entries) and [*there] != [*last]:
+                place = None  # Redis has lost it, or is an older copy of itself, which numbers others like those lost
+                continue
             for name, fields in entries:
                 came = _place(name)
                 if place is not None and not _is_next(place, came):
                     log.warning("news were missed between %s and %s: beginning anew", place, came)
                     yield []
-                place = came
+                place, last = came, [(name, fields)]
                 yield _trades_of(fields)
             if len(entries) < _NEWS_AT_ONCE:
                 await asyncio.sleep(_REST_S)
 
-    async def _news(self, place: Place) -> Sequence[tuple[str, dict[str, str]]]:
+    async def _news(self, place: Place) -> tuple[Sequence[Entry], Sequence[Entry]]:
+        """The entry at a place, as Redis has it now, and those behind it, as soon as there are some."""
         name = f"{place[0]}-{place[1]}"
-        answer = await self._follower.xread({NEWS: name}, count=_NEWS_AT_ONCE, block=int(BLOCK_S * 1000))
-        return answer[0][1] if answer else []
-
-    async def _newest(self) -> Place:
-        entries = await self._follower.xrevrange(NEWS, count=1)
-        return _place(entries[0][0]) if entries else _NOTHING
+        async with self._follower.pipeline(transaction=False) as pipeline:
+            pipeline.xrange(NEWS, name, name)
+            pipeline.xread({NEWS: name}, count=_NEWS_AT_ONCE, block=int(BLOCK_S * 1000))
+            there, answer = await pipeline.execute()
+        return there, answer[0][1] if answer else []
 
     async def _pages(
         self, key: str, first: str, *, backwards: bool, most: int | None

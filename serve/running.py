@@ -80,6 +80,8 @@ class OpenTrades:
         """Where the record without a hole begins; it may have been forgotten since."""
         self._last: Trade | None = None
         """The newest trade, by time and id."""
+        self._newest_closed_id = -1
+        """Of the trades whose second is closed: the table is to have it."""
         self.version = 0
         """Grows with what is known."""
 
@@ -111,6 +113,8 @@ class OpenTrades:
                 if second.add(trade):
                     self._count += 1
                     self.version += 1
+            else:
+                self._newest_closed_id = max(self._newest_closed_id, trade.trade_id)
         while self._count > self._limit:
             self._forget(min(self._seconds))
             self._first = self._seconds[min(self._seconds)].first if self._seconds else None
@@ -119,6 +123,7 @@ class OpenTrades:
         """Forget the seconds that the table has now."""
         self._closed_ms = max(self._closed_ms, closed_ms)
         for start in [start for start in self._seconds if start < self._closed_ms]:
+            self._newest_closed_id = max(self._newest_closed_id, self._seconds[start].bar().last_trade_id)
             self._forget(start)
 
     def reaches(self, newest: Bar | None) -> bool:
@@ -126,6 +131,10 @@ class OpenTrades:
         if newest is None or self._first is None or self._last is None:
             return False
         return self._first.trade_id - 1 <= newest.last_trade_id <= self._last.trade_id
+
+    def is_ahead_of(self, newest: Bar) -> bool:
+        """Whether a trade came too late for its second, is newer than the newest bar, and waits to be amended."""
+        return self._newest_closed_id > newest.last_trade_id
 
     @property
     def known_from_ms(self) -> int | None:

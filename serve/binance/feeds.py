@@ -17,6 +17,10 @@ from serve.running import floored
 
 CATCH_UP = 1_000
 """Intervals that are told as finished at once, at most: the newest ones."""
+HOLD_MS = 15_000
+"""For so long an interval that lacks trades is not told as final: after an outage they come late, and are amended."""
+SPARSE = {"binance-usdm"}
+"""Exchanges that leave out numbers: of their trades nobody can say that one is missing."""
 
 
 class Listener(NamedTuple):
@@ -84,15 +88,29 @@ class KlineFeed(Feed):
         end_ms = self._finished_ms()
         if end_ms <= self._final_ms:
             return
-        if not self._final_ms:  # there was no table yet: its past is not told
+        if self._final_ms <= 0:  # there was no table yet: its past is not told
             self._final_ms = end_ms
             return
         start_ms = max(self._final_ms, end_ms - CATCH_UP * self._width_ms)
         line = await line_of(self._service.bars, self._service.live, *self._key, self._width_ms, self._phase_ms)
         end_ms = min(end_ms, self._floored(line.known_ms))
         for bar in await line.first(start_ms, end_ms - self._width_ms, CATCH_UP):
+            if bar.timestamp > start_ms and self._is_held(start_ms):
+                break
+            if bar.missing_trades and self._is_held(bar.timestamp):
+                start_ms = bar.timestamp
+                break
             self._send(bar, closed=True)
-        self._final_ms = max(end_ms, self._final_ms)
+            start_ms = bar.timestamp + self._width_ms
+        else:
+            if start_ms < end_ms and not self._is_held(start_ms):
+                start_ms = end_ms
+        self._final_ms = max(start_ms, self._final_ms)
+
+    def _is_held(self, start_ms: int) -> bool:
+        """Whether an interval that lacks trades may yet get them."""
+        is_young = start_ms + self._width_ms > self._service.live.closed_ms - HOLD_MS
+        return is_young and self._key[0] not in SPARSE
 
     def _finished_ms(self) -> int:
         return self._floored(self._service.live.closed_ms)

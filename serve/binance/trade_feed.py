@@ -105,7 +105,7 @@ class TradeFeed(Feed):
             async for page in pages:
                 new = [trade for trade in page if not self._sent.has(trade)]
                 missed += new
-                if len(new) < len(page):
+                if not new or any(place_of(trade) == self._newest for trade in page):
                     return missed, True
                 if len(missed) >= MISSED:
                     break

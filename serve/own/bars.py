@@ -65,12 +65,12 @@ class Asked:
         more = len(bars) > self.limit
         return marks.marked(bars[: self.limit], await self._before(from_ms)), more
 
-    async def filled(self, from_ms: int | None, to_ms: int | None, promised_ms: int) -> tuple[list[Marked], bool]:
-        """The same, with a row for each quiet interval too. `promised_ms`: every trade until then is known."""
+    async def filled(self, from_ms: int | None, to_ms: int | None, known_ms: int) -> tuple[list[Marked], bool]:
+        """The same, with a row for each quiet interval too. `known_ms`: every trade until then is known."""
         over_ms = start_of(self._bars.end_ms() or 0, self.width_ms)
-        if promised_ms < over_ms:
+        if known_ms < over_ms:
             newest = await self.read(None, over_ms - 1, 1)
-            over_ms = max(start_of(promised_ms, self.width_ms), newest[0].timestamp + self.width_ms if newest else 0)
+            over_ms = max(start_of(known_ms, self.width_ms), newest[0].timestamp + self.width_ms if newest else 0)
         last_ms = over_ms if to_ms is None else min(over_ms, start_of(to_ms, self.width_ms) + self.width_ms)
         if from_ms is None:
             first_ms = max(last_ms - self.limit * self.width_ms, 0)
@@ -130,7 +130,8 @@ async def bars(
         raise Problem(400, f"from={start} is later than to={end}")
     asked = Asked(service, venue(service, name, exchange), name, interval, limit)
     if fill == "previous":
-        rows, more = await asked.filled(from_ms, to_ms, request.app.state.live.promised_ms(asked.exchange))
+        running = await request.app.state.live.running(asked.exchange, asked.symbol, SECOND_MS)
+        rows, more = await asked.filled(from_ms, to_ms, running.until_ms)
     else:
         rows, more = await asked.traded(from_ms, to_ms)
     if form == "json":

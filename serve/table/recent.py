@@ -133,7 +133,7 @@ class Recent:
 
     def take(self, bars: Sequence[Bar]) -> list[Bar]:
         """Takes over new rows of the table; returns those that are news. Whether older ones are, is not known here."""
-        news = []
+        news, touched = [], set[tuple[str, str]]()
         for bar in bars:
             key = bar.exchange, bar.symbol
             series = self._series.get(key)
@@ -144,7 +144,10 @@ class Recent:
                 series = self._series[key] = Series(self._from_ms)
             if series.take(bar):
                 news.append(bar)
-            series.trim(self._most())
+            touched.add(key)
+        most = self._most()
+        for key in touched:
+            self._series[key].trim(most)
         return news
 
     def _most(self) -> int:

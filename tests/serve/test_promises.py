@@ -15,7 +15,7 @@ def promised(redis: OwnRedis, topic: str) -> dict[str, int]:
     async def ask() -> dict[str, int]:
         prices = Prices(redis.url)
         try:
-            return await prices.heartbeats(topic)
+            return dict((await prices.heartbeats(topic)).until_ms)
         finally:
             await prices.close()
 

@@ -106,13 +106,48 @@ def test_an_interval_is_final_only_when_all_of_it_is_known(silent: Stand) -> Non
     run(scenario)
 
 
+def test_a_late_trade_that_waits_to_be_amended_is_not_told_as_quiet(silent: Stand) -> None:
+    """Its exchange was away while the other moved the table on: Redis has it, the table has it later."""
+    late = trade(4, START_MS + 5_000)
+    silent.told([late])
+    promised(silent.redis, START_MS + 8_000)
+    eventually(lambda: silent.app.state.live.promised_ms("sim-binance") == START_MS + 8_000)
+    assert seconds(silent.klines()) == [0, 1, 2]
+    assert told(silent)[-1] == (2, False)
+    silent.finished([late])
+    eventually(lambda: seconds(silent.klines()) == list(range(8)))
+    assert told(silent)[3:] == [(3, True), (4, True), (5, False), (6, True), (7, True)]
+
+
+def test_a_second_that_lacks_trades_is_final_when_they_have_come(silent: Stand) -> None:
+    """What an outage has delayed is amended some seconds later; what follows waits for it."""
+
+    async def scenario() -> None:
+        async with connect(f"{silent.ws}/ws/btcusdt@kline_1s") as socket:
+            await in_thread(lambda: listening(silent))
+            trades = [trade(4, START_MS + 16_000), trade(5, START_MS + 17_500), trade(6, START_MS + 19_000)]
+            await in_thread(lambda: silent.told(trades))
+            await in_thread(lambda: silent.finished([trades[0], trades[2], trade(22, START_MS + 22_000, key=OTHER)]))
+            finals = [await heard(socket, lambda frame: frame["k"]["x"]) for _ in range(14)]
+            assert [(frame["k"]["t"] - START_MS) // 1_000 for frame in finals] == list(range(3, 17))
+            push = silent.app.state.binance.push
+            (feed,) = push._feeds.values()
+            await in_thread(lambda: eventually(lambda: feed._final_ms == START_MS + 17_000))
+            await in_thread(lambda: silent.finished([trades[1]]))
+            finals = [await heard(socket, lambda frame: frame["k"]["x"]) for _ in range(3)]
+            told = [((frame["k"]["t"] - START_MS) // 1_000, frame["k"]["n"]) for frame in finals]
+            assert told == [(17, 1), (18, 0), (19, 1)]
+
+    run(scenario)
+
+
 def test_an_older_redis_does_not_make_what_ran_quiet(silent: Stand) -> None:
     """It comes back without the last trades and the promise behind them: what runs ends where it ends."""
     silent.told([trade(4, START_MS + 20_500), trade(5, START_MS + 23_500)])
     promised(silent.redis, START_MS + 25_000)
     eventually(lambda: seconds(silent.klines())[-1] == 24)
     silent.redis.client.flushall()
-    silent.written(silent.trades[:3] + [trade(4, START_MS + 20_500)])
+    silent.written([*silent.trades[:3], trade(4, START_MS + 20500)])
     promised(silent.redis, START_MS + 22_000)
     eventually(lambda: seconds(silent.klines())[-1] == 21)
     promised(silent.redis, START_MS + 23_000)

@@ -124,7 +124,8 @@ def test_each_second_is_told_as_final_once_when_the_table_has_it(stand: Stand) -
             rows = await in_thread(lambda: stand.klines(startTime=START_MS + 9_000))
             names = "tohlcvTqnVQ"
             assert [[kline[name] for name in names] for kline in klines] == [row[:11] for row in rows[:4]]
-            await in_thread(lambda: stand.finished(trades_at([START_MS + 15_000], first_id=99)))
+            # Until a later bar tells that the gap is old, what lacks may yet come.
+            await in_thread(lambda: stand.finished(trades_at([START_MS + 15_000, START_MS + 40_000], first_id=99)))
             after = await heard(socket, lambda frame: frame["k"]["x"])
             assert after["k"]["t"] == START_MS + 15_000
 
