@@ -28,7 +28,7 @@ _HELD = 10_000
 """Trades of a symbol that are asked of Redis: its last ones, as many as it keeps or this."""
 _AGAIN_S = 5.0
 """After so long, a record that does not reach back to the table is read anew."""
-_WATCH_S = 0.5
+_WATCH_S = 0.2
 
 Key = tuple[str, str]
 """An exchange and a symbol."""
