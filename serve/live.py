@@ -278,8 +278,10 @@ class Live:
             return
         self._is_redis_there = True
         # Its trades come another way, and may be behind: a promise counts when those that it is about were heard.
-        if self._waiting and self._prices.followed and self._prices.followed >= self._waiting.place:
-            self._promise(self._waiting.until_ms)
+        followed = self._prices.followed
+        for promises in (self._waiting, told):
+            if promises and followed and followed >= promises.place:
+                self._promise(promises.until_ms)
         self._waiting = told
 
     def _promise(self, until_ms: Mapping[str, int]) -> None:

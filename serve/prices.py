@@ -179,12 +179,12 @@ class Prices:
         last: Sequence[Entry] = ()
         pause_s = 0.0
         while True:
-            self.followed = place
             try:
                 if place is None:
                     last = await self._follower.xrevrange(NEWS, count=1)
                     place = _place(last[0][0]) if last else _NOTHING
                     yield []
+                self.followed = place
                 there, entries = await self._news(place)
             except (RedisError, OSError) as error:
                 if not pause_s:
@@ -196,7 +196,8 @@ class Prices:
                 log.info("Redis at %s answers again; new trades are followed", self.address)
                 pause_s = 0.0
             if (there or not entries) and [*there] != [*last]:
-                place = None  # Redis has lost it, or is an older copy of itself, which numbers others like those lost
+                # Redis has lost it, or is an older copy of itself, which numbers others like those that it has lost.
+                self.followed = place = None
                 continue
             for name, fields in entries:
                 came = _place(name)
