@@ -57,6 +57,8 @@ WATERMARK_S = 3
 """How far the table is behind the trades."""
 FIELD = "bench:0"
 TICK_S = 0.05
+NEWS = 60
+"""Commits of which it is measured how soon they are served."""
 MOST_GROWTH = 0.05
 """Of memory, between the second quarter of the time that it is watched and the last: more is not flat."""
 
@@ -108,6 +110,7 @@ def _measured(folder: Path, core: int, arguments: argparse.Namespace) -> dict[st
                     )
                     for name, route in ROUTES.items()
                 }
+                figures["commit"] = _news(port, market)
                 samples = _memory(port, serve, arguments)
                 wrong = _wrong(port, market)
     if wrong:
@@ -129,6 +132,8 @@ class Market:
     def __init__(self, load: Load, table: Path, redis_url: str) -> None:
         self.bars: dict[int, Bar] = {}
         """Those of the first symbol, by their time."""
+        self.commits: dict[int, float] = {}
+        """When the commit of a second began, by the second's time; in s."""
         self._load, self._table, self._store = load, table, Store(redis_url, kept=10_000)
         self._commits = self._sent = 0
         self._over = threading.Event()
@@ -187,6 +192,7 @@ class Market:
         self.bars |= {bar.timestamp: bar for bar in bars if bar.symbol == SYMBOLS[0]}
         self._commits += 1
         rows = pa.Table.from_pylist(list(map(_row, bars)), self._schema)
+        self.commits |= {bar.timestamp: time.time() for bar in bars[-1:]}
         append(rows, self._table, app_id="bench", version=self._commits)
 
 
@@ -249,6 +255,22 @@ class Answer(NamedTuple):
     def of(cls, row: list[str]) -> Answer:
         sent_ns, status, took_ns, _, _, error, _, _, number = row[:9]
         return cls(int(sent_ns), int(status), int(took_ns), error, int(number))
+
+
+def _news(port: int, market: Market) -> dict[str, Any]:
+    """From the beginning of a commit, which takes some time itself, until its bar is answered; in ms."""
+    waits: list[float] = []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    last_ms = 0
+    while len(waits) < NEWS:
+        connection.request("GET", f"/bars/{SYMBOLS[0]}?interval=1s&limit=1")
+        newest_ms = json.loads(connection.getresponse().read())["bars"][0]["timestamp"]
+        if last_ms and newest_ms > last_ms:
+            waits.append((time.time() - market.commits[newest_ms]) * 1_000)
+        last_ms = newest_ms
+        time.sleep(0.005)
+    connection.close()
+    return {"p50_ms": round(statistics.median(waits), 1), "max_ms": round(max(waits), 1), "commits": len(waits)}
 
 
 def _memory(port: int, serve: psutil.Process, arguments: argparse.Namespace) -> list[int]:
