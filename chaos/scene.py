@@ -12,7 +12,7 @@ from typing import NamedTuple
 from chaos.programs import START_S, Program, ProgramError, broker_program, free_ports, python, serves
 from chaos.topic import Reader
 from chaos.truth import Truth, rate_for
-from chaos.verify import Gaps, Verifier
+from chaos.verify import Gaps, Range, Verifier
 from local.broker import Broker
 from simulator.tape import SECOND_US
 
@@ -90,6 +90,8 @@ class Judgement:
     exit_code: int | None
     """Of the producer when it was asked to end; None when it had to be killed."""
     exit_s: float
+    told: list[Range]
+    """What the producer told as open when it was stopped, all of it younger than what was to be there."""
     failures: list[str]
     """Everything that is wrong, in sentences."""
 
@@ -188,7 +190,7 @@ def judge(scene: Scene, settled_us: int, *, heal_s: float) -> Judgement:
     # What was being fetched just then, the producer tells as open when it is stopped: the next start fetches it.
     told = gaps.open_from(young)
     failures += trades.failures(told) + gaps.failures(told)
-    return Judgement(trades, gaps, catch_up_s, exit_code, exit_s, failures)
+    return Judgement(trades, gaps, catch_up_s, exit_code, exit_s, told, failures)
 
 
 def _young(time_us: int, rate: float) -> int:

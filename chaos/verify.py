@@ -98,20 +98,24 @@ class Verifier:
             else:
                 self._take_trade(partition, where, time_ms, element)
 
-    def missing(self) -> list[Range]:
-        """The ranges that are not there: from the first id to the last, or to the settled one where that is later."""
+    def missing(self, reported: Sequence[Range] = ()) -> list[Range]:
+        """The ranges that are not there: from the first id to the last, or to the settled one where that is later.
+
+        Without those that lie in one that is `reported`.
+        """
         found: list[Range] = []
         for key, held in self._held.items():
             first = min(min(held.ids, default=self._since[key]), self._since[key])
             end = max(held.newest + 1, self._settled[key])
             for before, after in pairwise([first - 1, *sorted(held.ids), end]):
-                if after > before + 1:
-                    found.append(Range(key, before + 1, after - 1))
+                lack = Range(key, before + 1, after - 1)
+                if lack.first <= lack.last and not any(_holds(known, lack) for known in reported):
+                    found.append(lack)
         return found
 
     def failures(self, reported: Sequence[Range] = ()) -> list[str]:
         """Everything that is wrong, in sentences; empty when the topic equals the truth, but for `reported` ranges."""
-        missing = [lack for lack in self.missing() if not any(_holds(known, lack) for known in reported)]
+        missing = self.missing(reported)
         count = sum(last - first + 1 for _, first, last in missing)
         told = [f"{kind}: {number}" for kind, number in self.problems.items()] + self.examples
         if self.disordered:

@@ -152,9 +152,9 @@ def test_missing_trades_that_were_told_of_are_no_failure() -> None:
     places = of(BTC, whole)
     lost = [whole.pop(place)["trade_id"] for place in (places[9], places[8], places[3])]
     verifier = verified(whole)
-    assert verifier.failures([Range(BTC, lost[1] - 2, lost[0])]) == [
-        f"1 trades are missing in 1 ranges: sim-binance BTCUSDT {lost[2]}–{lost[2]}"
-    ]
+    told = [Range(BTC, lost[1] - 2, lost[0])]
+    assert verifier.missing(told) == [Range(BTC, lost[2], lost[2])]
+    assert verifier.failures(told) == [f"1 trades are missing in 1 ranges: sim-binance BTCUSDT {lost[2]}–{lost[2]}"]
 
 
 def test_what_went_before_the_run_may_follow_later() -> None:
