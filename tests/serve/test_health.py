@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from market.trade import Trade
 from market.widths import SECOND_MS
+from serve.own import health
 from serve.own.health import TOLD_WITH_THE_KEY
 from serve.prices import Prices
 from tests.serve.served import Served, served
@@ -72,6 +74,23 @@ def test_health_is_told_and_readiness_names_what_is_missing(service: Served) -> 
     assert "there are no prices and no running bars; finished bars are served" in answer.json["redis"]["problem"]
     assert "no bar has come to the table: is jobs/ohlcv.py running?" in answer.json["table"]["problem"]
     assert (answer.json["redis"]["ok"], answer.json["table"]["stale"]) == (False, True)
+
+
+def test_readiness_is_looked_at_once_for_all_who_ask_at_a_time(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may ask, as often as they like: Redis does not notice."""
+    looked = 0
+    monkeypatch.setattr(health, "KNOWN_S", 60.0)
+
+    async def looks(*_: object) -> dict[str, Any]:
+        nonlocal looked
+        looked += 1
+        return {"ok": True, "stale": False, "age_ms": 0, "problem": ""}
+
+    monkeypatch.setattr(health, "_redis", looks)
+    with served(table.settings) as running:
+        for _ in range(10):
+            assert running.ask("/readyz").json["redis"]["ok"]
+    assert looked == 1
 
 
 def test_without_a_table_it_is_said_and_the_service_runs(tmp_path: Path) -> None:

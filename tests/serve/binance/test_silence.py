@@ -66,6 +66,10 @@ def test_what_redis_has_promised_once_stays_so(silent: Stand) -> None:
     eventually(lambda: not silent.app.state.live._is_redis_there)
     assert seconds(silent.klines()) == list(range(6))
     assert told(silent)[-1] == (5, True)
+    silent.redis.start()
+    eventually(lambda: silent.app.state.live._is_redis_there)
+    assert seconds(silent.klines()) == list(range(6))
+    assert told(silent)[-1] == (5, True)
 
 
 @pytest.mark.parametrize(("next_id", "expected"), [(4, [3, 4, 5, 6]), (9, [6])], ids=["quiet", "gap"])
