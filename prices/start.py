@@ -33,12 +33,12 @@ def start_of(known: Known, rebuild: int) -> Start:
     """Go on where both Redis and the group have come to; where Redis is empty, `rebuild` records before the end.
 
     What neither of the two has is never left out, however far behind it lies: the newest trade of a quiet symbol may
-    be in it.
+    be in it. What Kafka has deleted meanwhile is asked for all the same: Kafka then goes on with its oldest record, and
+    the records between are written, and counted, as deleted.
     """
     committed = known.committed if known.committed is not None and known.committed <= known.end else None
     if known.stored is None or known.stored > known.end:
         tail = max(known.earliest, known.end - rebuild)
         offset = tail if committed is None else max(known.earliest, min(tail, committed))
         return Start(offset, UNKNOWN if known.stored is None else REPLACED)
-    offset = known.stored if committed is None else min(known.stored, committed)
-    return Start(max(known.earliest, offset))
+    return Start(known.stored if committed is None else min(known.stored, committed))

@@ -78,7 +78,7 @@ class KlineFeed(Feed):
         async with self._lock:
             await self._finish()
             line = await line_of(self._service.bars, self._service.live, *self._key, self._width_ms, self._phase_ms)
-            bars = [bar for bar in await line.last(None, CATCH_UP) if bar.timestamp >= self._final_ms]
+            bars = await line.since(self._final_ms, CATCH_UP)
             for bar in bars:
                 if bar is bars[-1] or self._shown.get(bar.timestamp) != bar:
                     self._send(bar, closed=False)

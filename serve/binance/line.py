@@ -67,6 +67,10 @@ class Line:
             page_end = end
         return rows[:limit]
 
+    async def since(self, start_ms: int, limit: int) -> list[Bar]:
+        """The klines of the last `limit` intervals, from a time on; of what was before it, one bar is read."""
+        return await self.first(max(start_ms, self._newest_ms - (limit - 1) * self._width_ms), None, limit)
+
     async def last(self, end_ms: int | None, limit: int) -> list[Bar]:
         """The last `limit` klines that begin at a time or earlier, oldest first."""
         width_ms = self._width_ms

@@ -85,6 +85,11 @@ class Asked:
         before = await self._before(first_ms)
         after = await self.read(end_ms, None, 1)
         rows = marks.filled(bars, self.width_ms, first_ms, end_ms, before=before, after=after[0] if after else None)
+        # A gap, or the time before the first bar, may be longer than a page: an empty one would look like the end.
+        if not rows and from_ms is not None and after and after[0].timestamp < last_ms:
+            return await self.filled(after[0].timestamp, to_ms, known_ms)
+        if not rows and from_ms is None and before:
+            return await self.filled(None, before.timestamp, known_ms)
         return rows, more and (before is not None or from_ms is not None)
 
     async def _before(self, start_ms: int) -> Bar | None:

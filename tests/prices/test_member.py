@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import closing
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from market.latest import NEWS, POSITIONS, position_field
 from market.trade import Reason, batch_record_of
@@ -86,6 +88,24 @@ def test_who_comes_next_goes_on_where_the_last_one_ended(kafka: str, topic: str,
         until_latest(redis, 2)
         assert ids(redis) == [1, 2]
         assert counts.begun == {}
+
+
+def test_who_comes_after_kafka_has_deleted_records_goes_on_and_counts_them(
+    kafka: str, topic: str, redis: OwnRedis
+) -> None:
+    """Redis still expects the first of them: what follows them is taken all the same."""
+    publish(kafka, topic, trade(1), partition=0)
+    with member(kafka, topic, redis):
+        until_latest(redis, 1)
+    publish(kafka, topic, *(trade(number) for number in range(2, 12)), partition=0)
+    with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
+        admin.delete_records({TopicPartition(topic, 0): 6})
+    with member(kafka, topic, redis) as counts:
+        until_latest(redis, 11)
+        assert ids(redis) == [1, *range(7, 12)]
+        assert (counts.begun, counts.deleted) == ({}, 5)
+        publish(kafka, topic, trade(12), partition=0)
+        until_latest(redis, 12)
 
 
 def test_members_share_the_partitions_and_leave_nothing_out(kafka: str, topic: str, redis: OwnRedis) -> None:

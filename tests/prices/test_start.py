@@ -22,8 +22,8 @@ from prices.start import REPLACED, UNKNOWN, Known, Start, start_of
         (Known(stored=None, committed=50, earliest=0, end=100), Start(50, UNKNOWN)),
         (Known(stored=None, committed=None, earliest=0, end=10), Start(0, UNKNOWN)),
         (Known(stored=None, committed=None, earliest=95, end=100), Start(95, UNKNOWN)),
-        # Retention has passed both.
-        (Known(stored=70, committed=70, earliest=90, end=100), Start(90)),
+        # Retention has passed both: Redis expects what comes next at 70, or takes nothing any more.
+        (Known(stored=70, committed=70, earliest=90, end=100), Start(70)),
         (Known(stored=None, committed=50, earliest=90, end=100), Start(90, UNKNOWN)),
         # The topic was made anew: neither offset means anything in it.
         (Known(stored=500, committed=500, earliest=0, end=10), Start(0, REPLACED)),

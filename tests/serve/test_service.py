@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -115,6 +116,24 @@ def test_quiet_seconds_are_filled_if_asked_for(service: Served) -> None:
     newest = service.ask("/bars/BTCUSDT?interval=1s&fill=previous&limit=85")
     assert starts(newest.json) == [*range(96, 181)]
     assert "prev" in newest.headers["link"]
+
+
+@pytest.mark.parametrize(("first", "kind"), [(f"&from={START_MS - 3_600_000}", "next"), ("", "prev")])
+def test_the_header_link_leads_across_gaps_also_where_quiet_is_filled(tmp_path: Path, first: str, kind: str) -> None:
+    """A gap, or the time before the first bar, is longer than a page: the next page is what comes behind it."""
+    table = Table(tmp_path).create()
+    before = walk(every_second(START_MS, 20))
+    after = walk([START_MS + 120_000, *every_second(START_MS + 123_000, 27)], first_id=before[-1].trade_id + 10)
+    table.traded([*before, *after])
+    with served(table.settings) as gapped:
+        gapped.caught_up(table.version)
+        path, seen = f"/bars/BTCUSDT?interval=1s&limit=10&fill=previous{first}", list[int]()
+        while path:
+            answer = gapped.ask(path)
+            page = starts(answer.json)
+            seen = seen + page if kind == "next" else page + seen
+            path = answer.headers.get("link", "").partition("<")[2].partition(">")[0]
+    assert seen == [*range(20), *range(120, 150)]
 
 
 def test_csv_and_parquet_hold_the_same(service: Served) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from market.bar import Bar, bars_of
 from market.trade import Trade
 from serve.binance.line import Line
-from serve.running import Running
+from serve.running import Running, floored
 from tests.serve.binance.made import START_MS, Table, bar_at, line_of, listed, trade, trades_at
 
 SECOND_MS, MINUTE_MS = 1_000, 60_000
@@ -68,6 +68,43 @@ def test_any_request_gets_what_a_plain_listing_has(
     ]
     expected = wanted[-limit:] if first_ms is None else wanted[:limit]
     assert asked(line, first_ms, last_ms, limit) == expected
+
+
+@given(
+    markets(),
+    st.sampled_from([(1_000, 0), (5_000, 0), (5_000, 3_000)]),
+    st.integers(-5, 200),
+    st.integers(-8_000, 170_000),
+    st.integers(1, 12),
+)
+def test_what_follows_a_time_is_what_a_plain_listing_has(
+    trades: list[Trade], shape: tuple[int, int], closed_s: int, start_ms: int, limit: int
+) -> None:
+    """Of the last so many intervals, those that begin then or later."""
+    width_ms, phase_ms = shape
+    closed_ms = START_MS + closed_s * SECOND_MS
+    until_ms = max(trades[-1].timestamp + SECOND_MS, closed_ms)
+    first_ms = max(START_MS + start_ms, floored(until_ms - 1, width_ms, phase_ms) - (limit - 1) * width_ms)
+    expected = [bar for bar in listed(trades, until_ms, width_ms, phase_ms) if bar.timestamp >= first_ms]
+    line = line_of(trades, closed_ms, until_ms, width_ms, phase_ms)
+    assert asyncio.run(line.since(START_MS + start_ms, limit)) == expected
+
+
+def test_what_runs_is_told_without_reading_the_past() -> None:
+    """A stream asks each second: of a thousand finished intervals, those that it has told are not read again."""
+    trades = trades_at([START_MS + 1_000 * second for second in range(1_000)])
+    end_ms = START_MS + 1_000 * SECOND_MS
+    line = line_of(trades, end_ms, end_ms)
+    read, reads = line._read, list[int]()
+
+    async def counted(start_ms: int | None, end_ms: int, limit: int) -> list[Bar]:
+        bars = await read(start_ms, end_ms, limit)
+        reads.append(len(bars))
+        return bars
+
+    line._read = counted
+    assert times(asyncio.run(line.since(end_ms - 2 * SECOND_MS, 1_000))) == [998, 999]
+    assert sum(reads) <= 3
 
 
 def test_a_quiet_interval_stands_at_the_close_before() -> None:
