@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 
 from market.latest import address_of
 from market.settings import Settings, SettingsError
-from market.trade import Trade
 from serve import binance, page
 from serve.access import Access
 from serve.bars import Bars
@@ -21,11 +20,12 @@ from serve.cors import Cors
 from serve.gate import Gate
 from serve.hub import Hub
 from serve.limits import Limits
+from serve.live.live import Live, now_ms
 from serve.meters import Meters, Sample
 from serve.own import bars as bars_routes
 from serve.own import health, query
 from serve.own import prices as prices_routes
-from serve.prices import Prices, PricesAway
+from serve.prices import NewTrades, Prices, PricesAway
 from serve.problems import BarsAway, Problem, away, refusal, written
 from serve.schemas import Service
 from serve.tasks import Works
@@ -41,7 +41,7 @@ def app(settings: Settings) -> FastAPI:
     state.bars = Bars.of(settings)
     state.prices = _prices(settings)
     state.hub_bars = state.bars.hub
-    state.hub_trades = Hub[Sequence[Trade]]()
+    state.hub_trades = Hub[NewTrades]()
     state.works = Works()
     state.readiness = health.Readiness(state)
     state.redis_up = False
@@ -70,10 +70,14 @@ async def _running(service: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(state.bars.close)
         await state.bars.start()
         stack.callback(state.hub_trades.close)
+        clock = getattr(state, "clock", now_ms)  # tests stop it
+        topic = state.settings.kafka_topic
+        state.live = Live(state.bars, state.prices, state.hub_trades, state.hub_bars, topic, clock)
+        await stack.enter_async_context(state.live.running_on(state.works))
 
         async def hand_on() -> None:
-            async for trades in state.prices.follow():
-                state.hub_trades.publish(trades)
+            async for new in state.prices.follow():
+                state.hub_trades.publish(new)
 
         await stack.enter_async_context(state.works.going_on({"trades of Redis": hand_on}))
         yield
@@ -148,6 +152,8 @@ def samples(state: Any) -> Iterable[Sample]:
         yield Sample("serve_pages_bytes", table.history.pages.size)
         yield Sample("serve_days_made_total", table.history.days_made)
         yield Sample("serve_days_not_kept_total", table.history.days_not_kept)
+    yield Sample("serve_open_seconds", state.live.records.size)
+    yield Sample("serve_open_seconds_forgotten_total", state.live.records.forgotten)
     for name, hub in (("trades", state.hub_trades), ("bars", state.hub_bars)):
         yield Sample("serve_listeners", hub.listeners, (("stream", name),))
         yield Sample("serve_listeners_cut_total", hub.cut, (("stream", name),))

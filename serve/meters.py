@@ -32,6 +32,8 @@ MEANINGS = {
     "serve_reads_total": "Pieces of work on the past that were done",
     "serve_days_made_total": "Days whose minutes and hours were made of their seconds",
     "serve_days_not_kept_total": "Of them, those that could not be written to ROLLUP_DIR",
+    "serve_open_seconds": "Seconds of trades in memory that the table does not have yet, of all symbols together",
+    "serve_open_seconds_forgotten_total": "Of them, those that were too many while the table stood still",
     "serve_listeners": "Parts of the service that listen to trades and bars, by stream",
     "serve_listeners_cut_total": "Times that one of them did not keep up and began anew, by stream",
     "serve_failures_total": "Times that a part of the service failed by a defect and was begun anew, by part",

@@ -75,6 +75,16 @@ class Promises(NamedTuple):
     """The newest entry of the news then: who follows has heard of all those trades when it has come so far."""
 
 
+class NewTrades(NamedTuple):
+    """What following the news tells."""
+
+    trades: Sequence[Trade]
+    """Those of one entry. None where it begins, or begins anew: what came before is not followed, and some may be
+    missing. Whoever needs them all reads `Prices.trades` then."""
+    place: Place
+    """All entries up to here were told."""
+
+
 class Prices:
     """The reading side of one Redis."""
 
@@ -169,12 +179,8 @@ class Prices:
             async for lines in pages:
                 yield [trade for line in lines for trade in _trades_of({name: line})]
 
-    async def follow(self) -> AsyncIterator[list[Trade]]:
-        """The new trades of every symbol, as they come, for ever; what Redis does meanwhile is waited for.
-
-        An empty list says that it begins, or begins anew: what came before is not followed, and some may be missing.
-        Whoever needs them all reads `trades` then.
-        """
+    async def follow(self) -> AsyncIterator[NewTrades]:
+        """The new trades of every symbol, as they come, for ever; what Redis does meanwhile is waited for."""
         place: Place | None = None
         last: Sequence[Entry] = ()
         pause_s = 0.0
@@ -183,7 +189,7 @@ class Prices:
                 if place is None:
                     last = await self._follower.xrevrange(NEWS, count=1)
                     place = _place(last[0][0]) if last else _NOTHING
-                    yield []
+                    yield NewTrades([], place)
                 self.followed = place
                 there, entries = await self._news(place)
             except (RedisError, OSError) as error:
@@ -203,9 +209,9 @@ class Prices:
                 came = _place(name)
                 if place is not None and not _is_next(place, came):
                     log.warning("news were missed between %s and %s: beginning anew", place, came)
-                    yield []
+                    yield NewTrades([], place)
                 place, last = came, [(name, fields)]
-                yield _trades_of(fields)
+                yield NewTrades(_trades_of(fields), place)
             if len(entries) < _NEWS_AT_ONCE:
                 await asyncio.sleep(_REST_S)
 

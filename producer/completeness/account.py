@@ -15,8 +15,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
+from market.ids import Ids, Range
 from market.trade import Trade
-from producer.completeness.ids import Ids, Range
 from producer.completeness.spans import PASSED, Span, by_deadline, by_first, by_last, cut, join_lowest
 
 RANGES = 1_000

@@ -16,10 +16,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Never
 
 from market.gap import EDGE
+from market.ids import Ids, Range
 from market.trade import TRADE_ID_LIMIT, Trade
 from producer.completeness.beginning import ExchangeClock, NoBeginningError, beginning
 from producer.completeness.edges import Edges
-from producer.completeness.ids import Ids, Range
 from producer.completeness.misfits import is_from, misfits_of, passed_over
 from producer.completeness.plan import Part, Plan
 from producer.completeness.sequence import Hole, Sequences

@@ -1,69 +1,12 @@
-"""Trade ids as the ranges they form. Exchanges count trades without gaps: however many ids, the ranges are few."""
+"""The trade ids that have come, remembered in bounded memory."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-
-Range = tuple[int, int]
-"""First and last id, both included."""
+from market.ids import Ids
 
 RANGES = 1_000
 """Ranges remembered at most: beyond, the lowest is forgotten, and its ids would be published again if they came again.
 That is the safe side: readers drop what they know, but nobody brings back what was held for known and was not."""
-
-
-class Ids:
-    """A set of ids, kept as ranges that are ascending and apart."""
-
-    def __init__(self, ranges: Iterable[Range] = ()) -> None:
-        self._firsts: list[int] = []
-        self._lasts: list[int] = []
-        for first, last in ranges:
-            self.include(first, last)
-
-    def include(self, first: int, last: int) -> None:
-        """Put in the ids first..last."""
-        start = bisect_left(self._lasts, first - 1)  # the first range that ends next to `first`, in it or above it
-        end = bisect_right(self._firsts, last + 1)  # the first range that begins apart from `last`
-        if start < end:
-            first, last = min(first, self._firsts[start]), max(last, self._lasts[end - 1])
-        self._firsts[start:end], self._lasts[start:end] = [first], [last]
-
-    def exclude(self, first: int, last: int) -> None:
-        """Take out the ids first..last."""
-        start, end = bisect_left(self._lasts, first), bisect_right(self._firsts, last)
-        if start >= end:
-            return
-        lowest, highest = self._firsts[start], self._lasts[end - 1]
-        left = [(lowest, first - 1)] if lowest < first else []
-        right = [(last + 1, highest)] if highest > last else []
-        self._firsts[start:end] = [kept[0] for kept in left + right]
-        self._lasts[start:end] = [kept[1] for kept in left + right]
-
-    def within(self, first: int, last: int) -> list[Range]:
-        """The ranges of those ids that lie in first..last."""
-        start, end = bisect_left(self._lasts, first), bisect_right(self._firsts, last)
-        return [(max(self._firsts[at], first), min(self._lasts[at], last)) for at in range(start, end)]
-
-    def without(self, others: Iterable[Range]) -> Ids:
-        """These ids less others."""
-        rest = Ids()
-        rest._firsts, rest._lasts = self._firsts.copy(), self._lasts.copy()
-        for first, last in others:
-            rest.exclude(first, last)
-        return rest
-
-    def __contains__(self, number: int) -> bool:
-        place = bisect_right(self._firsts, number)
-        return bool(place) and number <= self._lasts[place - 1]
-
-    def __bool__(self) -> bool:
-        return bool(self._firsts)
-
-    def ranges(self) -> list[Range]:
-        """First and last id of each range, ascending."""
-        return list(zip(self._firsts, self._lasts, strict=True))
 
 
 class SeenIds(Ids):
@@ -71,14 +14,7 @@ class SeenIds(Ids):
 
     def add(self, number: int) -> bool:
         """Remember an id; False when it was there."""
-        firsts, lasts = self._firsts, self._lasts
-        if lasts and number == lasts[-1] + 1:  # by far the most frequent case
-            lasts[-1] = number
-            return True
-        place = bisect_right(firsts, number)  # of the first range that begins above it
-        if place and number <= lasts[place - 1]:
-            return False
-        self.include(number, number)
-        if len(firsts) > RANGES:
-            del firsts[0], lasts[0]
-        return True
+        is_new = super().add(number)
+        if self.pieces > RANGES:
+            del self._firsts[0], self._lasts[0]
+        return is_new

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from market.ids import Ids
 from producer.completeness.beginning import PAGE
-from producer.completeness.ids import Ids
 from producer.completeness.sequence import Hole
 
 _OLDEST_EVERY = 4

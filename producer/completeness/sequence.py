@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from market.ids import Range
 from market.trade import Trade
 from producer.completeness.account import JUMP, Account
-from producer.completeness.ids import Range
 from producer.completeness.spans import PASSED, Span
 
 

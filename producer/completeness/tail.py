@@ -14,9 +14,10 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from market.gap import EDGE, Gap, read_gap
+from market.ids import Ids, Range
 from market.trade import Rejected, Trade, read_record
 from producer.completeness.account import RENUMBERED_MS
-from producer.completeness.ids import Ids, Range, SeenIds
+from producer.completeness.ids import SeenIds
 from producer.completeness.sequence import Hole, Sequences
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from market.latest import Price
 from market.widths import DAY_MS, MINUTE_MS
 from serve.bars import Bars
 from serve.binance.shapes import Day
-from serve.live import Key, Live, between
+from serve.live.live import Live, between
+from serve.live.records import Key
 from serve.running import floored
 
 

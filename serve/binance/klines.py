@@ -11,7 +11,7 @@ from serve.bars import Bars
 from serve.binance.line import Line, Read
 from serve.binance.query import KlinesQuery
 from serve.binance.rows import Rows
-from serve.live import Live
+from serve.live.live import Live
 from serve.running import floored
 
 AT_ONCE = 250

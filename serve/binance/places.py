@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from market.latest import Price
 from market.trade import TRADE_ID_LIMIT, Trade
-from serve.live import Key
+from serve.live.records import Key
 
 
 class Place(NamedTuple):

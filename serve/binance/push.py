@@ -19,8 +19,8 @@ from serve.binance.streams import ALL_MINI_TICKERS, KLINE, TRADE, Session, Strea
 from serve.binance.symbols import VENUES, source_of, sources_of, with_others
 from serve.binance.trade_feed import TradeFeed
 from serve.hub import Hub, heard
-from serve.live import Key
-from serve.prices import PricesAway
+from serve.live.records import Key
+from serve.prices import NewTrades, PricesAway
 from serve.problems import BarsAway
 from serve.tasks import Works
 
@@ -49,7 +49,7 @@ class Client:
 class Push:
     """Every client's streams."""
 
-    def __init__(self, service: Service, trades: Hub[Sequence[Trade]]) -> None:
+    def __init__(self, service: Service, trades: Hub[NewTrades]) -> None:
         self._service, self._trades = service, trades
         self._clients: set[Client] = set()
         self._feeds: dict[FeedKey, Feed] = {}
@@ -159,11 +159,11 @@ class Push:
         self.lost_trades += trades
 
     async def _hear(self) -> None:
-        async def hear(items: AsyncIterator[Sequence[Trade]]) -> None:
+        async def hear(items: AsyncIterator[NewTrades]) -> None:
             await self._begin_anew()
-            async for trades in items:
-                if trades:
-                    self._take(trades)
+            async for new in items:
+                if new.trades:
+                    self._take(new.trades)
                 else:
                     await self._begin_anew()
 

@@ -18,7 +18,6 @@ from serve.binance.service import Service
 from serve.binance.sockets import Sockets
 from serve.binance.symbols import VENUES
 from serve.binance.weights import HEADER, Weights
-from serve.live import Live, now_ms
 from serve.prices import PricesAway
 from serve.problems import BarsAway, Problem, away, refusal, written
 
@@ -32,10 +31,8 @@ class Parts:
     """What the routes are answered from, in the state of the application."""
 
     def __init__(self, state: State) -> None:
-        """Of an application whose bars, prices and hubs are there."""
-        clock = getattr(state, "clock", now_ms)  # tests stop it
-        self.live = Live(state.bars, state.prices, state.hub_trades, state.hub_bars, state.settings.kafka_topic, clock)
-        self.service = Service(state.bars, state.prices, self.live)
+        """Of an application whose other parts are there."""
+        self.service = Service(state.bars, state.prices, state.live)
         self.push = Push(self.service, state.hub_trades)
         self.sockets = Sockets(self.push, getattr(state, "socket_limits", None))
         self.weights = Weights()
@@ -43,11 +40,9 @@ class Parts:
 
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
-    """Follow trades and commits while the application runs; `app.state.live` is there for others too."""
+    """Push streams while the application runs."""
     parts = app.state.binance = Parts(app.state)
-    app.state.live = parts.live
-    works = app.state.works
-    async with parts.live.running_on(works), parts.push.pushing(works):
+    async with parts.push.pushing(app.state.works):
         yield
 
 

@@ -16,7 +16,8 @@ from serve.binance.query import KlinesQuery, TradesQuery
 from serve.binance.rows import Rows
 from serve.binance.shapes import Day
 from serve.binance.symbols import VENUES, source_of, sources_of, with_others
-from serve.live import Key, Live, between
+from serve.live.live import Live, between
+from serve.live.records import Key
 from serve.prices import Prices, PricesAway
 from serve.problems import BarsAway
 from serve.running import floored

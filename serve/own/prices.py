@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from market.latest import Price
 from market.trade import EXCHANGES
 from serve.bars import Bars, rank
-from serve.live import now_ms
+from serve.live.live import now_ms
 from serve.own.query import Exchange, Symbol, normal, only
 from serve.prices import Prices
 from serve.problems import Problem

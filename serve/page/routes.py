@@ -63,7 +63,7 @@ def router() -> APIRouter:
 
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
-    """Follow what pages are told while the application runs. `app.state.live` is there already."""
+    """Follow what pages are told while the application runs."""
     state = app.state
     watch = Watch(state.bars, state.prices, state.hub_trades, state.hub_bars, state.live.now_ms)
     state.page = Pages(watch, state.live, state.settings.stale_after)

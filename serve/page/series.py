@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from market.bar import Bar
 from serve.bars import Bars
-from serve.live import Live
+from serve.live.live import Live
 from serve.page.journal import Journal, Key
 from serve.running import floored
 

@@ -22,7 +22,7 @@ import msgspec
 from market.bar import Bar
 from market.latest import Price
 from market.widths import WIDTHS
-from serve.live import Live
+from serve.live.live import Live
 from serve.own.formats import printed
 from serve.page.journal import Key
 from serve.page.series import News, Position, Series

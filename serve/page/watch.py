@@ -13,12 +13,11 @@ from contextlib import asynccontextmanager, contextmanager
 
 from market.bar import Bar
 from market.latest import Price
-from market.trade import Trade
 from serve.bars import Bars, rank
 from serve.hub import Hub, heard
 from serve.page.journal import Journal, Key
 from serve.page.rates import Rates
-from serve.prices import Prices, PricesAway
+from serve.prices import NewTrades, Prices, PricesAway
 from serve.tasks import Works
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ class Watch:
         self,
         bars: Bars,
         prices: Prices,
-        trades: Hub[Sequence[Trade]],
+        trades: Hub[NewTrades],
         commits: Hub[Sequence[Bar]],
         now_ms: Callable[[], int],
     ) -> None:
@@ -107,11 +106,11 @@ class Watch:
         self.redis_problem = problem
 
     async def _hear_trades(self) -> None:
-        async def hear(items: AsyncIterator[Sequence[Trade]]) -> None:
+        async def hear(items: AsyncIterator[NewTrades]) -> None:
             self.rates.begin(self.now_ms())
-            async for trades in items:
-                if trades:
-                    self.rates.add(trades, self.now_ms())
+            async for new in items:
+                if new.trades:
+                    self.rates.add(new.trades, self.now_ms())
                 else:
                     self.rates.begin(self.now_ms())  # some may be missing
 

@@ -22,12 +22,12 @@ def test_entries_that_are_numbered_anew_are_not_taken_for_those_that_follow(redi
         follower = prices.follow()
         try:
             async with asyncio.timeout(20):
-                assert await anext(follower) == []
+                assert (await anext(follower)).trades == []
                 for number in (1, 2):
                     write(store, trade(number))
-                    assert await anext(follower) == [trade(number)]
+                    assert (await anext(follower)).trades == [trade(number)]
                 older_copy(redis)
-                assert await anext(follower) == []
+                assert (await anext(follower)).trades == []
         finally:
             await follower.aclose()
             await prices.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -183,11 +183,11 @@ def followed(redis: OwnRedis, steps: Callable[[Callable[[], Awaitable[list[Trade
 
     async def follow() -> None:
         prices = Prices(redis.url)
-        news: AsyncIterator[list[Trade]] = prices.follow()
+        news = prices.follow()
         async with aclosing(news):
 
             async def following() -> list[Trade]:
-                return await asyncio.wait_for(anext(news), WITHIN_S)
+                return list((await asyncio.wait_for(anext(news), WITHIN_S)).trades)
 
             await steps(following)
         await prices.close()

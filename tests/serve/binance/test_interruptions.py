@@ -20,8 +20,8 @@ from serve.binance.push import Client, Push
 from serve.binance.service import Service
 from serve.binance.streams import Session
 from serve.hub import Hub
-from serve.live import Live
-from serve.prices import Prices
+from serve.live.live import Live
+from serve.prices import NewTrades, Prices
 from serve.tasks import end
 from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import BTC, START_MS, trade
@@ -198,7 +198,7 @@ def test_hearing_that_ends_and_is_begun_again_goes_on_where_it_was(tmp_path: Pat
     stand.told(made(20))
 
     async def scenario() -> None:
-        prices, trades = Prices(redis.url), Hub[Sequence[Trade]]()
+        prices, trades = Prices(redis.url), Hub[NewTrades]()
         bars = Bars.of(stand.table.settings)
         push = Push(Service(bars, prices, Live(bars, prices, trades, bars.hub, "crypto-trades")), trades)
         client = Client("", Session(["btcusdt@trade"], combined=False), 1_000, Outbox(Budget()))

@@ -11,27 +11,24 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from market.bar import WIDTH_MS, Bar, rolled_up
-from market.trade import Trade
 from serve.bars import Bars
 from serve.hub import Hub, heard
-from serve.prices import Prices, PricesAway, Promises
-from serve.running import OpenTrades, Running, floored, spans
+from serve.live.promised import Promised
+from serve.live.records import Key, Records
+from serve.live.trades import OpenTrades
+from serve.prices import NewTrades, Prices, PricesAway
+from serve.running import Running, floored, spans
 from serve.tasks import Works
 
 log = logging.getLogger(__name__)
 
-_HELD = 10_000
-"""Trades of a symbol that are asked of Redis: its last ones, as many as it keeps or this."""
-_AGAIN_S = 5.0
-"""After so long, a record that does not reach back to the table is read anew."""
 _WATCH_S = 0.2
-
-Key = tuple[str, str]
-"""An exchange and a symbol."""
+"""How often Redis is asked what producers promise, and whether it is there."""
 
 
 def now_ms() -> int:
@@ -48,13 +45,13 @@ async def between(bars: Bars, key: Key, start_ms: int, end_ms: int) -> list[Bar]
     return found
 
 
-class _Record:
-    """The open trades of one symbol, once they are read."""
+class _Made(NamedTuple):
+    """What was made of the open trades in one state."""
 
-    def __init__(self, closed_ms: int) -> None:
-        self.trades = OpenTrades(closed_ms)
-        self.lock = asyncio.Lock()
-        self.read_s: float | None = None
+    state: object
+    bars: list[Bar]
+    end_ms: int
+    """Of the newest second with a trade; 0 where there is none."""
 
 
 class Live:
@@ -64,7 +61,7 @@ class Live:
         self,
         bars: Bars,
         prices: Prices,
-        trades: Hub[Sequence[Trade]],
+        trades: Hub[NewTrades],
         commits: Hub[Sequence[Bar]],
         topic: str,
         clock: Callable[[], int] = now_ms,
@@ -76,14 +73,11 @@ class Live:
         self.generation = 0
         """Grows with each commit: what was read from the table before it may not be all of it."""
         self._bars, self._prices, self._trades, self._commits, self._topic = bars, prices, trades, commits, topic
-        self._promised: dict[str, int] = {}
-        self._redis_promises: Mapping[str, int] = {}
-        """What Redis promises now, of the trades that it has: one that comes back as an older copy has fewer."""
-        self._waiting: Promises | None = None
-        self._records: dict[Key, _Record] = {}
+        self._promised = Promised()
+        self.records = Records(prices)
         self._newest: dict[Key, tuple[object, Bar]] = {}
         self._heads: dict[tuple[Key, int, int], tuple[int, list[Bar]]] = {}
-        self._made: dict[tuple[Key, int, int], tuple[object, list[Bar]]] = {}
+        self._made: dict[tuple[Key, int, int], _Made] = {}
         self._amended: Counter[Key] = Counter()
         self._tables = 0
         self._is_hearing = self._is_redis_there = False
@@ -102,7 +96,7 @@ class Live:
         So a symbol of which none is known since its last one was not traded until then. What a feed that is silent
         would have told is not promised.
         """
-        return self._promised.get(exchange, 0)
+        return self._promised.until_ms(exchange)
 
     def known_ms(self, key: Key) -> int:
         """Every trade of a symbol that was before this time is known, as far as its promises and the table tell."""
@@ -122,32 +116,32 @@ class Live:
     async def running(self, exchange: str, symbol: str, width_ms: int, phase_ms: int = 0) -> Running:
         """How the bars of a symbol go on at a width. Raises `BarsAway`."""
         key = exchange, symbol
-        record = await self._record(key)
+        trades = await self._open_trades(key)
         newest = await self._newest_of(key)
-        closed_ms, generation = self.closed_ms, self.generation  # from here on, nothing is waited for
+        closed_ms, generation = self.closed_ms, self.generation  # of one moment with the trades
         known_ms = max(self.promised_ms(exchange), newest.timestamp + WIDTH_MS if newest else 0)
         unknown = Running([], closed_ms, min(known_ms, floored(closed_ms, width_ms, phase_ms)))
-        if record is None or not self._is_current(key, record):
+        if trades is None or not self.records.has(key, trades):
             return unknown
-        seconds = record.seconds()
-        if newest is None and record.known_from_ms is not None:
-            begin_ms = -floored(-record.known_from_ms, width_ms, -phase_ms)
-            seconds = [bar for bar in seconds if bar.timestamp >= begin_ms]
-        elif newest is None or not record.reaches(newest):
+        known_from_ms = trades.known_from_ms
+        if known_from_ms is None or (newest is not None and not trades.reaches(newest)):
             return unknown
-        elif record.is_ahead_of(newest):
+        if newest is not None and trades.is_ahead_of(newest):
             return unknown._replace(until_ms=newest.timestamp + WIDTH_MS)
-        until_ms = max(
-            min(known_ms, closed_ms),
-            self._redis_promises.get(exchange, 0),
-            seconds[-1].timestamp + WIDTH_MS if seconds else 0,
-        )
-        state = record, record.version, generation
-        made = self._made.get((key, width_ms, phase_ms))
-        if made is None or made[0] != state:
-            head = await self._head(key, width_ms, phase_ms, closed_ms, generation) if newest else []
-            made = self._made[key, width_ms, phase_ms] = state, rolled_up([*head, *seconds], width_ms, phase_ms)
-        return Running(made[1], closed_ms, until_ms)
+        place, state = (key, width_ms, phase_ms), (trades, trades.version, generation, newest is None)
+        made = self._made.get(place)
+        if made is None or made.state != state:
+            bars = trades.bars(width_ms)
+            if newest is None:  # what is told are intervals that begin when every trade was known already
+                begin_ms = -floored(-known_from_ms, width_ms, -phase_ms)
+                bars = [bar for bar in bars if bar.timestamp >= begin_ms]
+            end_ms = trades.end_ms if bars else 0
+            if width_ms > WIDTH_MS:  # seconds are what they are: there may be thousands
+                head = await self._head(key, width_ms, phase_ms, closed_ms, generation) if newest else []
+                bars = rolled_up([*head, *bars], width_ms, phase_ms)
+            made = self._made[place] = _Made(state, bars, end_ms)
+        until_ms = max(min(known_ms, closed_ms), self._promised.redis_until_ms(exchange), made.end_ms)
+        return Running(made.bars, closed_ms, until_ms)
 
     async def _head(self, key: Key, width_ms: int, phase_ms: int, closed_ms: int, generation: int) -> list[Bar]:
         """What is finished of the interval that is not, as one bar or none."""
@@ -176,57 +170,34 @@ class Live:
             kept = self._newest[key] = state, found[0]
         return kept[1]
 
-    def _is_current(self, key: Key, trades: OpenTrades) -> bool:
-        record = self._records.get(key)
-        return record is not None and record.trades is trades
-
-    async def _record(self, key: Key) -> OpenTrades | None:
-        """The open trades of a symbol; None where they cannot be known now."""
+    async def _open_trades(self, key: Key) -> OpenTrades | None:
+        """The trades of a symbol that the table does not have; None where they cannot be known now."""
         if not (self._is_hearing and self._is_redis_there):
             return None
-        record = self._records.get(key)
-        if record and record.read_s is not None and not self._is_stale(key, record):
-            return record.trades
-        if record is None or record.read_s is not None:
-            record = self._records[key] = _Record(self.closed_ms)  # what comes from now on is added to it
-        async with record.lock:
-            if record.read_s is None:
-                try:
-                    record.trades.begin(await self._prices.trades(*key, limit=_HELD))
-                except PricesAway as error:
-                    self._lose(str(error))
-                    return None
-                record.read_s = time.monotonic()
-        return record.trades if self._records.get(key) is record else None
-
-    def _is_stale(self, key: Key, record: _Record) -> bool:
-        newest = self._newest.get(key)
-        is_broken = newest is not None and not record.trades.reaches(newest[1])
-        return is_broken and record.read_s is not None and time.monotonic() - record.read_s > _AGAIN_S
+        return await self.records.of(key, await self._newest_of(key))
 
     async def _hear_trades(self) -> None:
-        async def hear(items: AsyncIterator[Sequence[Trade]]) -> None:
-            self._records.clear()
+        async def hear(items: AsyncIterator[NewTrades]) -> None:
+            self._begin_trades()
+            if self._prices.followed:  # what was told until there is not heard, but read
+                self._promised.hear(self._prices.followed)
             self._is_hearing = True
             try:
-                async for trades in items:
-                    self._hear(trades)
+                async for new in items:
+                    if not new.trades:
+                        self._begin_trades()
+                    self.records.add(new.trades)
+                    self._promised.hear(new.place)
             finally:  # however it ends: what is not followed is not told as what runs
                 self._is_hearing = False
-                self._records.clear()
+                self._begin_trades()
 
         await heard(self._trades, hear, "trades")
 
-    def _hear(self, trades: Sequence[Trade]) -> None:
-        if not trades:
-            self._records.clear()  # something may be missing: what is asked for is read anew
-            self._redis_promises, self._waiting = {}, None
-        groups: dict[Key, list[Trade]] = {}
-        for trade in trades:
-            groups.setdefault((trade.exchange, trade.symbol), []).append(trade)
-        for key, group in groups.items():
-            if key in self._records:
-                self._records[key].trades.add(group)
+    def _begin_trades(self) -> None:
+        """Something may be missing."""
+        self.records.clear()
+        self._promised.begin()
 
     async def _hear_commits(self) -> None:
         async def hear(items: AsyncIterator[Sequence[Bar]]) -> None:
@@ -243,7 +214,7 @@ class Live:
         """The table is another one than before, or it is not known what it was told last."""
         self.closed_ms = self._bars.end_ms() or 0
         self._tables += 1
-        self._records.clear()
+        self.records.clear(self.closed_ms)
         self._newest.clear()
         self._move()
 
@@ -253,8 +224,7 @@ class Live:
             if bar.revision or bar.timestamp < self.closed_ms:
                 self._amended[bar.exchange, bar.symbol] += 1
         self.closed_ms = max(self.closed_ms, max(bar.timestamp for bar in bars) + WIDTH_MS)
-        for record in self._records.values():
-            record.trades.close(self.closed_ms)
+        self.records.close(self.closed_ms)
         self._move()
 
     def _move(self) -> None:
@@ -274,26 +244,10 @@ class Live:
         try:
             told = await self._prices.heartbeats(self._topic)
         except PricesAway as error:
-            self._lose(str(error))
-            return
-        self._is_redis_there = True
-        # Its trades come another way, and may be behind: a promise counts when those that it is about were heard.
-        followed = self._prices.followed
-        for promises in (self._waiting, told):
-            if promises and followed and followed >= promises.place:
-                self._promise(promises.until_ms)
-        self._waiting = told
-
-    def _promise(self, until_ms: Mapping[str, int]) -> None:
-        """What was promised once stays so for what the table has, whatever Redis forgets."""
-        self._redis_promises = until_ms
-        for exchange, time_ms in until_ms.items():
-            if time_ms > self.promised_ms(exchange):
-                self._promised[exchange] = time_ms
-
-    def _lose(self, why: str) -> None:
-        if self._is_redis_there:
-            log.warning("no running bars until Redis is back: %s", why)
-        self._is_redis_there = False
-        self._redis_promises, self._waiting = {}, None
-        self._records.clear()
+            if self._is_redis_there:
+                log.warning("no running bars until Redis is back: %s", error)
+            self._is_redis_there = False
+            self._promised.lose()  # not the records: who follows the trades tells whether some may be missing
+        else:
+            self._is_redis_there = True
+            self._promised.tell(told)

@@ -1,7 +1,7 @@
 """A second that is still open, as a bar that each trade is added to. Pure.
 
 It says again what `market.bar.bars_of` says of all trades at once, because a busy second is asked for while it grows;
-`tests/serve/test_running.py` holds the two together.
+`tests/serve/live/test_open_trades.py` holds the two together.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import ROUND_DOWN, Context, Decimal
 
 from market.bar import Bar, vwap_of
+from market.ids import Ids
 from market.trade import Trade
 
 _EXACT = Context(prec=100)
@@ -19,28 +20,46 @@ _ZERO = Decimal(0)
 class OpenSecond:
     """The trades of one exchange, symbol and second so far; of those with the same id, the first one."""
 
+    __slots__ = (
+        "_bar",
+        "_bought",
+        "_bought_quote",
+        "_count",
+        "_first",
+        "_high",
+        "_ids",
+        "_last",
+        "_low",
+        "_quote_volume",
+        "_start_ms",
+        "_volume",
+    )
+
     def __init__(self, start_ms: int) -> None:
         self._start_ms = start_ms
-        self._ids: set[int] = set()
+        self._ids = Ids()
+        self._count = 0
         self._first: Trade | None = None
         self._last: Trade | None = None
         self._high = self._low = _ZERO
         self._volume = self._quote_volume = self._bought = self._bought_quote = _ZERO
         self._bar: Bar | None = None
 
-    def __len__(self) -> int:
-        return len(self._ids)
+    @property
+    def size(self) -> int:
+        """What it takes of memory: 1 however many trades it has, and 1 more for each hole in their ids."""
+        return self._ids.pieces
 
     @property
-    def first(self) -> Trade | None:
-        """The first trade, by time and id."""
-        return self._first
+    def last_id(self) -> int:
+        """The highest trade id."""
+        return self._ids.last
 
     def add(self, trade: Trade) -> bool:
         """Whether it is new."""
-        if trade.trade_id in self._ids:
+        if not self._ids.add(trade.trade_id):
             return False
-        self._ids.add(trade.trade_id)
+        self._count += 1
         self._bar = None
         price, quantity = Decimal(trade.price), Decimal(trade.quantity)
         quote = _EXACT.multiply(price, quantity).quantize(_STEP, rounding=ROUND_DOWN, context=_EXACT)
@@ -63,7 +82,7 @@ class OpenSecond:
         if self._bar is None:
             if self._first is None or self._last is None:
                 raise ValueError(f"no trade in the second of {self._start_ms}")
-            lowest, highest = min(self._ids), max(self._ids)
+            lowest, highest = self._ids.first, self._ids.last
             self._bar = Bar(
                 exchange=self._first.exchange,
                 symbol=self._first.symbol,
@@ -75,11 +94,11 @@ class OpenSecond:
                 volume=self._volume,
                 quote_volume=self._quote_volume,
                 vwap=vwap_of(self._quote_volume, self._volume),
-                trade_count=len(self._ids),
+                trade_count=self._count,
                 taker_buy_volume=self._bought,
                 taker_buy_quote_volume=self._bought_quote,
                 first_trade_id=lowest,
                 last_trade_id=highest,
-                missing_trades=highest - lowest + 1 - len(self._ids),
+                missing_trades=highest - lowest + 1 - self._count,
             )
         return self._bar
