@@ -8,10 +8,12 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +73,34 @@ def usdm_klines() -> dict[int, Kline]:
     with path("matched_usdm/BTCUSDT_um_1m_klines_2024-08-08T2355-2359.csv").open() as lines:
         rows = [row for row in csv.reader(lines) if row[0].isdigit()]
     return {int(row[0]): tuple(map(Decimal, (*row[1:6], row[7], row[8], row[9], row[10]))) for row in rows}
+
+
+def coinbase_bars(width: str) -> list[Bar]:
+    """Recorded bars of Coinbase BTC-USD, 2016-10-07; what the recording does not have is made up."""
+    file = path(f"lean/coinbase_{width}_btcusd_20161007_trade.zip")
+    with zipfile.ZipFile(file) as archive:
+        lines = archive.read(archive.namelist()[0]).decode().split()
+    bars = []
+    for number, line in enumerate(lines):
+        start, *prices = line.split(",")
+        opened, high, low, close, volume = map(Decimal, prices)
+        time_ms = 1_475_798_400_000 + int(start)
+        made_up = (volume, Decimal(1), 1, volume, volume, number, number, 0)
+        bars.append(Bar("coinbase", "BTCUSD", time_ms, opened, high, low, close, volume, *made_up))
+    return bars
+
+
+def binance_answers(route: str) -> list[Any]:
+    """What Binance answered on a route of its REST interface."""
+    recorded = json.loads(path("gocryptotrader_rest/binance_http_mock.json").read_text())
+    return [answer["data"] for answer in recorded["routes"][f"/api/v3/{route}"]["GET"]]
+
+
+def binance_kline_frames() -> list[dict[str, Any]]:
+    """`@kline_1s` frames of Binance, as raw streams have them; the last one is of a second without a trade."""
+    lines = path("wire_examples/binance_spot_kline_1s_ws.jsonl").read_text().splitlines()
+    frames = [json.loads(line) for line in lines]
+    return [frame.get("data", frame) for frame in frames]
 
 
 def kline_of(bar: Bar) -> Kline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +13,7 @@ from market.bar import Bar, bars_of, current, rolled_up
 from market.trade import Trade
 from tests import recordings
 from tests.bars.strategies import trades
-from tests.recordings import kline_of
+from tests.recordings import coinbase_bars, kline_of
 
 
 def trade(time_ms: int, trade_id: int, price: str, quantity: str = "1", *, maker: bool = False) -> Trade:
@@ -109,28 +108,13 @@ def test_a_wider_bar_is_amended_where_a_second_of_it_is() -> None:
 
 def test_recorded_seconds_roll_up_to_recorded_minutes() -> None:
     """A day of Coinbase's seconds, as others recorded them, gives all of its minutes in five fields."""
-    seconds, minutes = (lean_bars(name) for name in ("second", "minute"))
+    seconds, minutes = (coinbase_bars(name) for name in ("second", "minute"))
     assert (len(seconds), len(minutes)) == (4_063, 1_419)
     fields = ("timestamp", "open", "high", "low", "close", "volume")
     rolled = rolled_up(seconds, 60_000)
     assert [[getattr(bar, name) for name in fields] for bar in rolled] == [
         [getattr(bar, name) for name in fields] for bar in minutes
     ]
-
-
-def lean_bars(width: str) -> list[Bar]:
-    """Recorded bars of Coinbase BTC-USD, 2016-10-07; what the recording does not have is made up."""
-    file = recordings.path(f"lean/coinbase_{width}_btcusd_20161007_trade.zip")
-    with zipfile.ZipFile(file) as archive:
-        lines = archive.read(archive.namelist()[0]).decode().split()
-    bars = []
-    for number, line in enumerate(lines):
-        start, *prices = line.split(",")
-        opened, high, low, close, volume = map(Decimal, prices)
-        time_ms = 1_475_798_400_000 + int(start)
-        made_up = (volume, Decimal(1), 1, volume, volume, number, number, 0)
-        bars.append(Bar("coinbase", "BTCUSD", time_ms, opened, high, low, close, volume, *made_up))
-    return bars
 
 
 def test_weeks_begin_on_mondays_by_their_phase() -> None:
