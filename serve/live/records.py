@@ -63,6 +63,7 @@ class Records:
         """The open trades of a symbol; None where they cannot be known now. `newest`: its newest bar in the table."""
         record = self._records.get(key)
         if record is None or _may_reach_further(record, newest):
+            self.size -= record.trades.size if record else 0
             record = self._records[key] = _Record(self._closed_ms)  # what comes from now on is added to it
         if not record.is_read:
             async with record.lock:

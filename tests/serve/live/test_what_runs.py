@@ -143,6 +143,7 @@ def test_a_record_is_read_anew_when_what_it_lacked_has_come(
         stand.told(trades[5:10])
         eventually(lambda: klines(stand, BTC[1]) == counted(trades))
         assert set(asked) == {BTC}
+        assert stand.app.state.live.records.size == 17  # of the seconds that the table does not have
 
 
 def test_as_much_is_read_as_the_table_lacks(tmp_path: Path, redis: OwnRedis) -> None:
