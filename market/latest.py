@@ -33,7 +33,9 @@ TRADE = "trade"
 """The one field of an entry in a stream of trades; an entry of the news has a field for each symbol."""
 
 PRICE_FIELDS = ("price", "quantity", "timestamp", "trade_id", "is_buyer_maker", "kafka_time")
-"""Of the hash of a price, what readers want. The others are the writer's: which ids it has seen."""
+"""Of the hash of a price, what it tells of its trade. The others tell which ids have come."""
+NEWEST_ID = "newest_id"
+"""The highest of those that are in the stream, as long as it is not trimmed."""
 
 _is_decimal = re.compile("(?:0|[1-9][0-9]{0,19})(?:[.][0-9]{1,20})?").fullmatch
 

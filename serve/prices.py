@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from market.latest import (
     HEARTBEATS,
     KNOWN,
+    NEWEST_ID,
     NEWS,
     POSITIONS,
     PRICE_FIELDS,
@@ -49,9 +50,7 @@ _REST_S = 0.005
 _PAGE = 1_000
 """Trades that are read at once; between two pages others have their turn."""
 _SLACK = 100
-"""Trades that are read beyond those asked for, since some come late and stand behind newer ones."""
-_SKEW_MS = 60_000
-"""How far Redis' clock may be behind the exchange's, with which trades are looked for by time."""
+"""Trades that are read at first beyond those asked for, since some come late and stand behind newer ones."""
 _SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.1, 2.0
 
 Entry = tuple[str, dict[str, str]]
@@ -146,35 +145,44 @@ class Prices:
             prices = [price_of(*place, values) for place, values in zip(places, found, strict=True)]
         return [price for price in prices if price is not None]
 
-    async def trades(
-        self, exchange: str, symbol: str, *, limit: int, from_id: int | None = None, since_ms: int | None = None
-    ) -> list[Trade]:
-        """Last trades of a symbol, each id once, in the order of their ids.
+    async def trades(self, exchange: str, symbol: str, *, limit: int, from_id: int | None = None) -> list[Trade]:
+        """The newest trades of a symbol, or the first of those that Redis keeps from an id on: `limit` at most.
 
-        The newest `limit`; or, where it is said from which id or time on, the first `limit` of those that Redis keeps.
+        Each id once, in their order. Some came late and stand behind newer ones: the stream is read from its end until
+        no id is missing. So where ids are missing for good, all of it is read.
         """
-        key, found = trades_key(exchange, symbol), dict[int, Trade]()
-        is_newest = from_id is None and since_ms is None
-        first = "-" if since_ms is None else f"{max(0, since_ms - _SKEW_MS)}-0"
-        pages = self._pages(key, first, backwards=is_newest, most=limit + _SLACK if is_newest else None)
+        found: dict[int, Trade] = {}
+        missing = await self._ids(exchange, symbol, limit, from_id)
+        if not missing:
+            return []
+        pages = self._pages(trades_key(exchange, symbol), first=limit + _SLACK)
         async with contextlib.aclosing(pages):
             async for lines in pages:
                 with self._understood():
                     some = [trade_of(exchange, symbol, line) for line in lines]
                 for trade in some:
-                    if trade.trade_id >= (from_id or 0) and trade.timestamp >= (since_ms or 0):
-                        found.setdefault(trade.trade_id, trade)
-                if len(found) >= limit + _SLACK:
+                    found.setdefault(trade.trade_id, trade)
+                missing.difference_update(trade.trade_id for trade in some)
+                if not missing:
                     break
-        if is_newest:
-            newest = sorted(found.values(), key=lambda trade: (trade.timestamp, trade.trade_id))[-limit:]
-            return sorted(newest, key=lambda trade: trade.trade_id)
-        return sorted(found.values(), key=lambda trade: trade.trade_id)[:limit]
+                if len(found) > 2 * (limit + _PAGE):  # memory has a bound, however many Redis keeps
+                    found = {trade.trade_id: trade for trade in _chosen(found, limit, from_id)}
+        return _chosen(found, limit, from_id)
+
+    async def _ids(self, exchange: str, symbol: str, limit: int, from_id: int | None) -> set[int | None]:
+        """Those of the trades asked for, if none is missing; one that is never found where the newest is not known."""
+        with self._answered():
+            newest = await self._redis.hget(price_key(exchange, symbol), NEWEST_ID)
+        if newest is None:
+            return {None}
+        with self._understood():
+            first, end = (int(newest) - limit + 1 if from_id is None else from_id), int(newest) + 1
+        return set(range(first, min(first + limit, end)))
 
     async def newest_first(self, exchange: str, symbol: str) -> AsyncGenerator[list[Trade], None]:
         """Last trades of a symbol, in pages, those that came last first. What is no trade is passed by."""
         name = name_of(exchange, symbol)
-        pages = self._pages(trades_key(exchange, symbol), "-", backwards=True, most=None)
+        pages = self._pages(trades_key(exchange, symbol))
         async with contextlib.aclosing(pages):
             async for lines in pages:
                 yield [trade for line in lines for trade in _trades_of({name: line})]
@@ -224,29 +232,19 @@ class Prices:
             there, answer = await pipeline.execute()
         return there, answer[0][1] if answer else []
 
-    async def _pages(
-        self, key: str, first: str, *, backwards: bool, most: int | None
-    ) -> AsyncGenerator[list[str], None]:
-        """The lines of a stream, in pages: from its end back to an entry, or from that entry on."""
-        low, high, left = first, "+", most
-        while left is None or left > 0:
-            count = _PAGE if left is None else min(_PAGE, left)
+    async def _pages(self, key: str, first: int = _PAGE) -> AsyncGenerator[list[str], None]:
+        """The lines of a stream from its end on, in pages, of which the first may be a short one."""
+        last, count = "+", min(_PAGE, first)
+        while True:
             with self._answered():
-                if backwards:
-                    entries = await self._redis.xrevrange(key, max=high, min=low, count=count)
-                else:
-                    entries = await self._redis.xrange(key, min=low, max=high, count=count)
+                entries = await self._redis.xrevrange(key, max=last, count=count)
             with self._understood():
                 lines = [fields[TRADE] for _, fields in entries]
             yield lines
             if len(entries) < count:
                 return
-            left = None if left is None else left - count
             time, number = _place(entries[-1][0])
-            if backwards:
-                high = f"{time}-{number - 1}" if number else f"{time - 1}"
-            else:
-                low = f"{time}-{number + 1}"
+            last, count = f"{time}-{number - 1}" if number else f"{time - 1}", _PAGE
 
     @contextlib.contextmanager
     def _answered(self) -> Iterator[None]:
@@ -288,6 +286,14 @@ def _trades_of(fields: Mapping[str, str]) -> list[Trade]:
         except ValueError as error:
             log.warning("news of %s are no trades (%s) and are passed by", name, error)
     return found
+
+
+def _chosen(found: Mapping[int, Trade], limit: int, from_id: int | None) -> list[Trade]:
+    """The newest, or the first from an id on, in the order of their ids."""
+    if from_id is not None:
+        return [found[number] for number in sorted(found) if number >= from_id][:limit]
+    newest = sorted(found.values(), key=lambda trade: (trade.timestamp, trade.trade_id))[-limit:]
+    return sorted(newest, key=lambda trade: trade.trade_id)
 
 
 def _place(name: str) -> Place:

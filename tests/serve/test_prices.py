@@ -5,50 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import TypeVar
 
 import pytest
 
 from market.latest import KNOWN, NEWS, Price, price_key, trades_key
 from market.trade import Trade
 from prices.store import Store
-from serve import prices as module
 from serve.prices import Prices, PricesAway
 from tests.prices.kept import KEPT, PLACE, write
-from tests.prices.made import BTC, NOW_MS, trade
+from tests.prices.made import BTC, trade
 from tests.redis_servers import OwnRedis
+from tests.serve.asking import asked
 
-T = TypeVar("T")
 WITHIN_S = 20.0
-
-
-@pytest.fixture
-def store(redis: OwnRedis) -> Iterator[Store]:
-    """The writing side, in which one partition has begun."""
-    made = Store(redis.url, kept=KEPT)
-    made.begin({PLACE: 0})
-    yield made
-    made.close()
-
-
-def asked(redis: OwnRedis, question: Callable[[Prices], Awaitable[T]]) -> T:
-    """The answer to a question."""
-
-    async def ask() -> T:
-        prices = Prices(redis.url)
-        try:
-            return await question(prices)
-        finally:
-            await prices.close()
-
-    return asyncio.run(ask())
-
-
-def ids(trades: list[Trade]) -> list[int]:
-    """Their numbers, in their order."""
-    return [one.trade_id for one in trades]
 
 
 def test_the_latest_price_is_what_was_written(redis: OwnRedis, store: Store) -> None:
@@ -66,64 +37,6 @@ def test_all_prices_come_in_the_order_of_their_names(redis: OwnRedis, store: Sto
     redis.client.sadd(KNOWN, "binance:AAAUSDT")
     found = asked(redis, lambda prices: prices.all())
     assert [(price.symbol, price.trade_id) for price in found] == [("BTCUSDT", 2), ("ETHUSDT", 3)]
-
-
-@pytest.mark.parametrize("page", [3, 1_000])
-def test_the_newest_trades_come_oldest_first(
-    redis: OwnRedis, store: Store, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
-    """As many as asked for, exactly as they were, however they are read."""
-    monkeypatch.setattr(module, "_PAGE", page)
-    trades = [trade(number) for number in range(1, 21)]
-    write(store, *trades)
-    assert asked(redis, lambda prices: prices.trades(*BTC, limit=7)) == trades[-7:]
-    assert asked(redis, lambda prices: prices.trades(*BTC, limit=1_000)) == trades
-    assert asked(redis, lambda prices: prices.trades("binance", "ETHUSDT", limit=7)) == []
-
-
-def test_a_late_trade_takes_the_place_of_its_number(redis: OwnRedis, store: Store) -> None:
-    """It stands last in the stream, and is neither the newest nor missing."""
-    write(store, *(trade(number) for number in (1, 2, 4, 5)))
-    write(store, trade(3))
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=1))) == [5]
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=3))) == [3, 4, 5]
-
-
-def test_trades_are_read_back_in_the_order_in_which_they_came(redis: OwnRedis, store: Store) -> None:
-    """A line that is none hides no other."""
-    write(store, trade(1), trade(4))
-    redis.client.xadd(trades_key(*BTC), {"trade": "nonsense"})
-    write(store, trade(3))
-
-    async def back(prices: Prices) -> list[Trade]:
-        return [one async for page in prices.newest_first(*BTC) for one in page]
-
-    assert ids(asked(redis, back)) == [3, 4, 1]
-
-
-def test_each_trade_comes_once(redis: OwnRedis, store: Store) -> None:
-    """Though the stream held it twice, as after a writer's numbers began anew."""
-    write(store, trade(1), trade(2))
-    for _, fields in redis.client.xrange(trades_key(*BTC)):
-        redis.client.xadd(trades_key(*BTC), fields)
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=10))) == [1, 2]
-
-
-@pytest.mark.parametrize("page", [3, 1_000])
-def test_trades_from_a_number_or_a_time_on(
-    redis: OwnRedis, store: Store, monkeypatch: pytest.MonkeyPatch, page: int
-) -> None:
-    """The first of those that are kept, both bounds included; with both, what both allow."""
-    monkeypatch.setattr(module, "_PAGE", page)
-    monkeypatch.setattr(module, "_SLACK", 0)
-    write(store, *(trade(number) for number in range(1, 21)))
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=3, from_id=5))) == [5, 6, 7]
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=3, from_id=0))) == [1, 2, 3]
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=3, from_id=19))) == [19, 20]
-    since = trade(18).timestamp
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=9, since_ms=since))) == [18, 19, 20]
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=9, since_ms=since, from_id=20))) == [20]
-    assert ids(asked(redis, lambda prices: prices.trades(*BTC, limit=9, since_ms=NOW_MS + 10**9))) == []
 
 
 def refused(redis: OwnRedis, question: Callable[[Prices], Awaitable[object]]) -> str:
