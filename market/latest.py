@@ -35,7 +35,7 @@ TRADE = "trade"
 PRICE_FIELDS = ("price", "quantity", "timestamp", "trade_id", "is_buyer_maker", "kafka_time")
 """Of the hash of a price, what it tells of its trade. The others tell which ids have come."""
 NEWEST_ID = "newest_id"
-"""The highest of those that are in the stream, as long as it is not trimmed."""
+"""The highest one that has come, since the exchange's numbers began."""
 
 _is_decimal = re.compile("(?:0|[1-9][0-9]{0,19})(?:[.][0-9]{1,20})?").fullmatch
 

@@ -120,6 +120,7 @@ class Member:
         if not waiting or not self._retry.is_due():
             return
         try:
+            self._report.evicting(self._store.address, self._store.evicting())
             stored = self._store.positions([_field(partition) for partition in waiting])
             known = self._known(dict(zip(waiting, stored, strict=True)))
             starts = {partition: start_of(known[partition], self._settings.rebuild_records) for partition in waiting}

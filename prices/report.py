@@ -25,6 +25,7 @@ class Report:
         self._said = ""
         self._told_at = self._read_at = time.monotonic()
         self._is_quiet = False
+        self._eviction = ""
 
     def read(self) -> None:
         """Records have come."""
@@ -35,6 +36,17 @@ class Report:
         self._rejected += chunk.rejected
         if chunk.rejected_at is not None:
             self._rejected_at = f"partition {partition}, offset {chunk.rejected_at}"
+
+    def evicting(self, address: str, policy: str) -> None:
+        """By which policy Redis gives up keys where its memory is full; empty: it does not."""
+        was, self._eviction = self._eviction, policy
+        if policy and policy != was:
+            log.warning(
+                "Redis at %s gives up keys when its memory is full (maxmemory-policy %s): prices and trades are then "
+                "missing until their symbol trades again. To mend it: CONFIG SET maxmemory-policy noeviction",
+                address,
+                policy,
+            )
 
     def tell_if_due(self, retry: Retry) -> None:
         """Every ten seconds."""

@@ -95,7 +95,7 @@ for number = 1, (#KEYS - 4) / 2 do
     local price, quantity, side, kafka_time = string.match(last, '^%d+ %d+ (%S+) (%S+) (%S+) (%S+)$')
     redis.call('HSET', price_key, 'price', price, 'quantity', quantity, 'timestamp', text(time),
       'trade_id', text(id), 'is_buyer_maker', side, 'kafka_time', kafka_time)
-    if not was[1] then redis.call('SADD', KEYS[1], name) end
+    redis.call('SADD', KEYS[1], name)  -- again and again: what was evicted or deleted comes back
   end
   if #taken > 0 then
     redis.call('HSET', price_key, 'newest_id', text(newest), 'missing', missing)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from market.latest import (
@@ -93,6 +93,10 @@ class Store:
             calls.append(self._call("", 0, 0, 0, some, {}))
         self._run(calls)
 
+    def evicting(self) -> str:
+        """The policy by which Redis gives up our keys where its memory is full; empty: it does not, or says nothing."""
+        return self._ask(self._eviction)
+
     def ping(self) -> None:
         """Nothing but an answer."""
         self._ask(self._redis.ping)
@@ -118,6 +122,15 @@ class Store:
             keys += [price_key(*name), trades_key(*name)]
             words += [name_of(*name), text]
         return [len(keys), *keys, *words]
+
+    def _eviction(self) -> str:
+        try:
+            memory = self._redis.info("memory")
+        except ResponseError:
+            return ""  # who provides Redis does not allow the question
+        policy = str(memory.get("maxmemory_policy", ""))
+        # The others take only keys that expire, and ours do not: writes are then refused, and wait.
+        return policy if policy.startswith("allkeys") and memory.get("maxmemory") else ""
 
     def _run(self, calls: Sequence[Sequence[str | int]]) -> list[Any]:
         return self._ask(lambda: self._evaluate(calls)) if calls else []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +52,16 @@ class OwnRedis:
         self.client.close()
         if self.is_alive:
             self.kill()
+
+
+@contextmanager
+def configured(redis: OwnRedis, **settings: str) -> Iterator[None]:
+    """Other settings of its own, for a while."""
+    before = {name: redis.client.config_get(name)[name] for name in settings}
+    try:
+        for name, value in settings.items():
+            redis.client.config_set(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            redis.client.config_set(name, value)

@@ -16,7 +16,7 @@ from prices.counts import Counts
 from prices.start import UNKNOWN
 from tests.prices.made import trade
 from tests.prices.members import at_work, group_of, ids, latest, member, offsets, publish, until_latest
-from tests.redis_servers import OwnRedis
+from tests.redis_servers import OwnRedis, configured
 from tests.support import eventually
 
 pytestmark = pytest.mark.e2e
@@ -193,6 +193,19 @@ def test_a_redis_that_is_emptied_in_a_quiet_market_is_filled_again(kafka: str, t
         until_latest(redis, 2)
         eventually(lambda: ids(redis) == [1, 2])
         assert counts.begun[UNKNOWN] > 4
+
+
+def test_a_redis_that_may_evict_is_warned_of_once(
+    kafka: str, topic: str, redis: OwnRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often a partition is settled: what may be missing, and what to do."""
+    with configured(redis, **{"maxmemory-policy": "allkeys-lru"}), member(kafka, topic, redis) as counts:
+        eventually(lambda: len(counts.lag) == 4, within_s=60)
+        redis.client.flushall()
+        eventually(lambda: counts.begun[UNKNOWN] > 4)
+    (warning,) = [line for line in caplog.messages if "maxmemory-policy" in line]
+    assert "maxmemory-policy allkeys-lru" in warning
+    assert warning.endswith("CONFIG SET maxmemory-policy noeviction")
 
 
 def test_a_redis_that_hangs_loses_nothing(kafka: str, topic: str, redis: OwnRedis) -> None:

@@ -30,6 +30,16 @@ def test_a_trade_is_the_price_and_in_the_stream(redis: OwnRedis, store: Store) -
     assert [fields for _, fields in redis.client.xrange(NEWS)] == [{"binance:BTCUSDT": line(one)}]
 
 
+def test_names_that_are_gone_come_back_with_the_next_price(redis: OwnRedis, store: Store) -> None:
+    """Evicted or deleted: their prices are there, and nobody who asks for all would find them."""
+    write(store, trade(1), trade(1, symbol="ETHUSDT"))
+    redis.client.delete(KNOWN)
+    write(store, trade(2))
+    assert redis.client.smembers(KNOWN) == {"binance:BTCUSDT"}
+    write(store, trade(2, symbol="ETHUSDT"))
+    assert redis.client.smembers(KNOWN) == {"binance:BTCUSDT", "binance:ETHUSDT"}
+
+
 def test_a_price_never_moves_back(redis: OwnRedis, store: Store) -> None:
     """An older time, or the same time and a lower number, changes nothing."""
     write(store, trade(5, at=trade(5).timestamp))

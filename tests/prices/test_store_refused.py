@@ -12,7 +12,7 @@ from prices import store as module
 from prices.store import Outcome, Store, StoreAway
 from tests.prices.kept import KEPT, PLACE, write
 from tests.prices.made import BTC, trade
-from tests.redis_servers import OwnRedis
+from tests.redis_servers import OwnRedis, configured
 
 
 def told(store: Store, *trades: Trade) -> str:
@@ -60,12 +60,8 @@ def test_a_redis_that_refuses_is_told_in_its_own_words(redis: OwnRedis, store: S
     redis.client.set(price_key(*BTC), "mine")
     assert "WRONGTYPE" in told(store, trade(1))
     redis.client.delete(price_key(*BTC))
-    most = redis.client.config_get("maxmemory")["maxmemory"]
-    redis.client.config_set("maxmemory", 1)
-    try:
+    with configured(redis, maxmemory="1"):
         assert "maxmemory" in told(store, trade(1))
-    finally:
-        redis.client.config_set("maxmemory", most)
     assert write(store, trade(1)).is_written
 
 
@@ -73,6 +69,35 @@ def test_nonsense_for_a_position_counts_as_none(redis: OwnRedis, store: Store) -
     """It is begun anew, as if Redis were empty."""
     redis.client.hset(POSITIONS, PLACE, "mine")
     assert store.positions([PLACE]) == [None]
+
+
+@pytest.mark.parametrize(
+    ("most", "policy", "told"),
+    [
+        ("100mb", "allkeys-lru", "allkeys-lru"),
+        ("100mb", "allkeys-random", "allkeys-random"),
+        ("0", "allkeys-lru", ""),
+        ("100mb", "noeviction", ""),
+        ("100mb", "volatile-lru", ""),  # what never expires is kept
+    ],
+)
+def test_a_redis_that_evicts_our_keys_is_known(
+    redis: OwnRedis, store: Store, most: str, policy: str, told: str
+) -> None:
+    """By its memory and its policy."""
+    with configured(redis, **{"maxmemory": most, "maxmemory-policy": policy}):
+        assert store.evicting() == told
+
+
+def test_a_redis_that_does_not_say_whether_it_evicts_is_no_failure(redis: OwnRedis) -> None:
+    """Whoever provides it may not allow the question."""
+    redis.client.acl_setuser("guest", enabled=True, nopass=True, keys="*", commands=["+@all", "-info"])
+    guest = Store(redis.url.replace("//", "//guest:@"), kept=KEPT)
+    try:
+        assert guest.evicting() == ""
+    finally:
+        guest.close()
+        redis.client.acl_deluser("guest")
 
 
 def test_nothing_is_asked_where_there_is_nothing_to_ask() -> None:
