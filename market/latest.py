@@ -5,6 +5,7 @@
     prices                       set: "{exchange}:{symbol}" of each that has a price
     prices:news                  stream: one entry for each write, with the trades that were new in it, for followers
     prices:positions             hash: "{topic}:{partition}" → the offset before which every record is in here
+    prices:topics                hash: "{topic}:{partition}" → the id of the topic that this position is one of
     prices:heartbeats            hash: "{exchange}:{topic}:{partition}" → the newest heartbeat of an exchange in it
 
 A trade is one line there: `timestamp trade_id price quantity is_buyer_maker kafka_time`. Decimals are the exchange's
@@ -27,6 +28,7 @@ from market.trade import Trade
 KNOWN = "prices"
 NEWS = "prices:news"
 POSITIONS = "prices:positions"
+TOPICS = "prices:topics"
 HEARTBEATS = "prices:heartbeats"
 
 TRADE = "trade"
@@ -71,7 +73,7 @@ def trades_key(exchange: str, symbol: str) -> str:
 
 
 def position_field(topic: str, partition: int) -> str:
-    """Where the position of a partition stands in `POSITIONS`."""
+    """Where the position of a partition stands in `POSITIONS`, and the id of its topic in `TOPICS`."""
     return f"{topic}:{partition}"
 
 

@@ -46,6 +46,11 @@ def connected(settings: Settings, group: str, stop: threading.Event) -> Any | No
     return None
 
 
+def topic_id_of(consumer: Any, topic: str) -> str:
+    """The id that Kafka has given a topic when it was created; empty where it gives none (before 2.8)."""
+    return str(consumer._cluster.topic_id(topic) or "")  # kafka-python 3.0.12 tells it nowhere else
+
+
 def _consumer(settings: Settings, group: str) -> Any:
     clients: list[Any] = []
 

@@ -20,7 +20,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from market.latest import position_field
 from market.settings import Settings
 from prices.chunks import Chunk, Name, Newest, chunks
-from prices.connect import connected
+from prices.connect import connected, topic_id_of
 from prices.counts import Counts
 from prices.report import Report
 from prices.retry import Retry
@@ -121,13 +121,16 @@ class Member:
             return
         try:
             self._report.evicting(self._store.address, self._store.evicting())
-            stored = self._store.positions([_field(partition) for partition in waiting])
-            known = self._known(dict(zip(waiting, stored, strict=True)))
+            topic_id = topic_id_of(self._consumer, self._settings.kafka_topic)
+            known = self._known(waiting, topic_id)
             starts = {partition: start_of(known[partition], self._settings.rebuild_records) for partition in waiting}
             anew = {partition: start for partition, start in starts.items() if start.cause}
             if anew:
                 self._store.restore(self._newest)  # first: where this fails, it is done again
-            self._store.begin({_field(partition): start.offset for partition, start in anew.items()})
+            self._store.begin(
+                {_field(partition): start.offset for partition, start in anew.items()},
+                {_field(partition): topic_id for partition in waiting if topic_id},
+            )
         except StoreAway as error:
             self._away(error)
             return
@@ -147,18 +150,20 @@ class Member:
         log.info("reading partitions %s", ", ".join(str(partition.partition) for partition in sorted(self._next)))
         self._written_at = time.monotonic()
 
-    def _known(self, stored: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, Known]:
-        partitions = list(stored)
+    def _known(self, partitions: Sequence[TopicPartition], topic_id: str) -> dict[TopicPartition, Known]:
+        fields = [_field(partition) for partition in partitions]
+        stored, topics = self._store.positions(fields), self._store.topics(fields)
         ends = self._consumer.end_offsets(partitions, timeout_ms=_ASK_KAFKA_MS)
         earliest = self._consumer.beginning_offsets(partitions, timeout_ms=_ASK_KAFKA_MS)
         return {
             partition: Known(
-                stored[partition],
+                offset,
                 self._consumer.committed(partition, timeout_ms=_ASK_KAFKA_MS),
                 earliest[partition],
                 ends[partition],
+                is_replaced=bool(known_id and topic_id) and known_id != topic_id,
             )
-            for partition in partitions
+            for partition, offset, known_id in zip(partitions, stored, topics, strict=True)
         }
 
     def _write(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:

@@ -15,6 +15,8 @@ class Known(NamedTuple):
     earliest: int
     """The oldest record that Kafka holds."""
     end: int
+    is_replaced: bool = False
+    """Whether Redis knows it as one of another topic of this name."""
 
 
 class Start(NamedTuple):
@@ -37,7 +39,7 @@ def start_of(known: Known, rebuild: int) -> Start:
     the records between are written, and counted, as deleted.
     """
     committed = known.committed if known.committed is not None and known.committed <= known.end else None
-    if known.stored is None or known.stored > known.end:
+    if known.stored is None or known.is_replaced or known.stored > known.end:
         tail = max(known.earliest, known.end - rebuild)
         offset = tail if committed is None else max(known.earliest, min(tail, committed))
         return Start(offset, UNKNOWN if known.stored is None else REPLACED)

@@ -16,6 +16,7 @@ from market.latest import (
     KNOWN,
     NEWS,
     POSITIONS,
+    TOPICS,
     address_of,
     heartbeat_field,
     name_of,
@@ -95,7 +96,8 @@ class Store:
 
     def evicting(self) -> str:
         """The policy by which Redis gives up our keys where its memory is full; empty: it does not, or says nothing."""
-        return self._ask(self._eviction)
+        policy: str = self._ask(self._eviction)
+        return policy
 
     def ping(self) -> None:
         """Nothing but an answer."""
@@ -106,10 +108,23 @@ class Store:
         values: list[str | None] = self._ask(lambda: self._redis.hmget(POSITIONS, list(fields))) if fields else []
         return [int(value) if value and value.isdigit() else None for value in values]
 
-    def begin(self, positions: Mapping[str, int]) -> None:
-        """From now on, records from these offsets on are expected."""
-        if positions:
-            self._ask(lambda: self._redis.hset(POSITIONS, mapping=dict(positions)))
+    def topics(self, fields: Sequence[str]) -> list[str | None]:
+        """The id of the topic that each position is one of; None where Redis does not know it."""
+        ids: list[str | None] = self._ask(lambda: self._redis.hmget(TOPICS, list(fields))) if fields else []
+        return ids
+
+    def begin(self, positions: Mapping[str, int], topics: Mapping[str, str] | None = None) -> None:
+        """From now on, records from these offsets on are expected; and whatever is expected is of these topics."""
+
+        def write() -> None:
+            with self._redis.pipeline(transaction=True) as pipeline:
+                if positions:
+                    pipeline.hset(POSITIONS, mapping=dict(positions))
+                if topics:
+                    pipeline.hset(TOPICS, mapping=dict(topics))
+                pipeline.execute()
+
+        self._ask(write)
 
     @staticmethod
     def _call(

@@ -8,12 +8,13 @@ from contextlib import closing
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import TopicAlreadyExistsError
 
-from market.latest import NEWS, POSITIONS, position_field
+from market.latest import NEWS, POSITIONS, TOPICS, position_field
 from market.trade import Reason, batch_record_of
 from prices.counts import Counts
-from prices.start import UNKNOWN
+from prices.start import REPLACED, UNKNOWN
 from tests.prices.made import trade
 from tests.prices.members import at_work, group_of, ids, latest, member, offsets, publish, until_latest
 from tests.redis_servers import OwnRedis, configured
@@ -28,6 +29,21 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
 def until_written(counts: Counts, records: int) -> None:
     """Wait until a member has written so many records."""
     eventually(lambda: counts.records >= records, within_s=60)
+
+
+def made_anew(kafka: str, topic: str) -> None:
+    """Delete a topic, and create one of the same name."""
+    with closing(KafkaAdminClient(bootstrap_servers=kafka)) as admin:
+
+        def is_created() -> bool:
+            try:
+                admin.create_topics([NewTopic(topic, 4, 1)])
+            except TopicAlreadyExistsError:
+                return False  # deleting takes a moment
+            return True
+
+        admin.delete_topics([topic])
+        eventually(is_created)
 
 
 def test_what_is_published_is_in_redis(kafka: str, topic: str, redis: OwnRedis) -> None:
@@ -106,6 +122,38 @@ def test_who_comes_after_kafka_has_deleted_records_goes_on_and_counts_them(
         assert (counts.begun, counts.deleted) == ({}, 5)
         publish(kafka, topic, trade(12), partition=0)
         until_latest(redis, 12)
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka: str, topic: str, redis: OwnRedis) -> None:
+    """Though it has grown past where the old one was read: offsets look as if nothing had happened."""
+    publish(kafka, topic, *(trade(number) for number in range(1, 6)), partition=0)
+    with member(kafka, topic, redis):
+        until_latest(redis, 5)
+    made_anew(kafka, topic)
+    publish(kafka, topic, *(trade(number) for number in range(6, 16)), partition=0)
+    with member(kafka, topic, redis) as counts:
+        until_latest(redis, 15)
+        assert ids(redis) == list(range(1, 16))
+        assert counts.begun == {REPLACED: 4}
+    with member(kafka, topic, redis) as counts:  # now it is known
+        eventually(lambda: len(counts.lag) == 4, within_s=60)
+        assert counts.begun == {}
+
+
+def test_a_redis_that_knows_no_ids_of_topics_is_taken_as_it_is(kafka: str, topic: str, redis: OwnRedis) -> None:
+    """An earlier version has written it: it goes on, and knows them from then on."""
+    publish(kafka, topic, trade(1))
+    with member(kafka, topic, redis):
+        until_latest(redis, 1)
+    known = redis.client.hgetall(TOPICS)
+    assert len(set(known.values())) == 1
+    assert known.keys() == redis.client.hgetall(POSITIONS).keys()
+    redis.client.delete(TOPICS)
+    publish(kafka, topic, trade(2))
+    with member(kafka, topic, redis) as counts:
+        until_latest(redis, 2)
+        assert counts.begun == {}
+        assert redis.client.hgetall(TOPICS) == known
 
 
 def test_members_share_the_partitions_and_leave_nothing_out(kafka: str, topic: str, redis: OwnRedis) -> None:

@@ -28,6 +28,10 @@ from prices.start import REPLACED, UNKNOWN, Known, Start, start_of
         # The topic was made anew: neither offset means anything in it.
         (Known(stored=500, committed=500, earliest=0, end=10), Start(0, REPLACED)),
         (Known(stored=7, committed=500, earliest=0, end=10), Start(7)),
+        # It has grown past them since, and its id tells.
+        (Known(stored=70, committed=None, earliest=0, end=100, is_replaced=True), Start(80, REPLACED)),
+        (Known(stored=70, committed=70, earliest=0, end=100, is_replaced=True), Start(70, REPLACED)),
+        (Known(stored=None, committed=None, earliest=0, end=100, is_replaced=False), Start(80, UNKNOWN)),
     ],
 )
 def test_nothing_is_left_out_and_no_more_is_repeated_than_helps(known: Known, start: Start) -> None:
