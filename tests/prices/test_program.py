@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,12 +17,14 @@ import pytest
 from kafka import KafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
+from market.latest import HEARTBEATS
 from market.settings import ROOT
 from market.trade import record_of
 from prices.connect import SESSION_MS
 from tests.prices.made import trade
 from tests.prices.members import group_of, ids, publish, until_latest
 from tests.redis_servers import OwnRedis
+from tests.serve.asking import asked
 from tests.support import eventually, free_ports
 
 pytestmark = pytest.mark.e2e
@@ -133,6 +136,44 @@ def test_three_share_the_partitions_and_a_kill_of_one_is_absorbed(
         for symbol in SYMBOLS:
             until_latest(redis, feed.published - 1, symbol)
             assert ids(redis, symbol) == list(range(feed.published))
+
+
+def test_a_promise_is_that_of_the_slowest_partition_and_outlives_a_kill(
+    kafka: str, topic: str, redis: OwnRedis, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Of two members, each with half of the partitions: when one is killed, the other keeps what both have promised."""
+    start_ms = 1_762_702_224_000
+
+    def beat(second: int, *partitions: int) -> None:
+        heartbeat = json.dumps({"exchange": "binance", "heartbeat": start_ms + 1_000 * second}).encode()
+        for partition in partitions:
+            publish(kafka, topic, trade(second, symbol=SYMBOLS[partition]), heartbeat, partition=partition)
+
+    def noted() -> list[int]:
+        return sorted((int(time_ms) - start_ms) // 1_000 for time_ms in redis.client.hvals(HEARTBEATS))
+
+    def promised() -> int | None:
+        until_ms = asked(redis, lambda prices: prices.heartbeats(topic)).until_ms.get("binance")
+        return None if until_ms is None else (until_ms - start_ms) // 1_000
+
+    with ExitStack() as running:
+        two = [running.enter_context(program(tmp_path, environment, group_of(topic))) for _ in range(2)]
+        eventually(lambda: [len(one.partitions()) for one in two] == [2, 2], within_s=60)
+        beat(4, 0, 1, 2)
+        eventually(lambda: noted() == [4, 4, 4])
+        assert promised() is None
+        beat(1, 3)
+        eventually(lambda: promised() == 1)
+        beat(9, 0, 1, 2)
+        eventually(lambda: noted() == [1, 9, 9, 9])
+        assert promised() == 1
+        beat(5, 3)
+        eventually(lambda: promised() == 5)
+        two[0].process.kill()
+        beat(20, 0, 1, 2, 3)
+        eventually(lambda: promised() == 20, within_s=SESSION_MS / 1000 + 20)
+        assert [ids(redis, symbol)[-1] for symbol in SYMBOLS[:4]] == [20, 20, 20, 20]
+        eventually(lambda: two[1].partitions() == {"0", "1", "2", "3"})
 
 
 def test_it_ends_in_order_when_it_is_told_to(
