@@ -18,14 +18,14 @@ from serve.access import Access
 from serve.bars import Bars
 from serve.cors import Cors
 from serve.gate import Gate
-from serve.hub import Hub
 from serve.limits import Limits
 from serve.live.live import Live, now_ms
 from serve.meters import Meters, Sample
+from serve.news import News
 from serve.own import bars as bars_routes
 from serve.own import health, query
 from serve.own import prices as prices_routes
-from serve.prices import NewTrades, Prices, PricesAway
+from serve.prices import Prices, PricesAway
 from serve.problems import BarsAway, Problem, away, refusal, written
 from serve.schemas import Service
 from serve.tasks import Works
@@ -39,9 +39,10 @@ def app(settings: Settings) -> FastAPI:
     state = service.state
     state.settings = settings
     state.bars = Bars.of(settings)
-    state.prices = _prices(settings)
-    state.hub_bars = state.bars.hub
-    state.hub_trades = Hub[NewTrades]()
+    try:
+        state.prices, state.news = Prices(settings.redis), News(settings.redis)
+    except ValueError as error:  # an option in the URL, which is for the client to judge
+        raise SettingsError(f"REDIS_URL={address_of(settings.redis)} is not allowed: {error}") from None
     state.works = Works()
     state.readiness = health.Readiness(state)
     state.redis_up = False
@@ -55,13 +56,6 @@ def app(settings: Settings) -> FastAPI:
     return service
 
 
-def _prices(settings: Settings) -> Prices:
-    try:
-        return Prices(settings.redis)
-    except ValueError as error:  # an option in the URL, which is for the client to judge
-        raise SettingsError(f"REDIS_URL={address_of(settings.redis)} is not allowed: {error}") from None
-
-
 @asynccontextmanager
 async def _running(service: FastAPI) -> AsyncIterator[None]:
     state = service.state
@@ -69,17 +63,12 @@ async def _running(service: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(state.prices.close)
         stack.push_async_callback(state.bars.close)
         await state.bars.start()
-        stack.callback(state.hub_trades.close)
+        stack.push_async_callback(state.news.close)
         clock = getattr(state, "clock", now_ms)  # tests stop it
         topic = state.settings.kafka_topic
-        state.live = Live(state.bars, state.prices, state.hub_trades, state.hub_bars, topic, clock)
+        state.live = Live(state.bars, state.prices, state.news, topic, clock)
         await stack.enter_async_context(state.live.running_on(state.works))
-
-        async def hand_on() -> None:
-            async for new in state.prices.follow():
-                state.hub_trades.publish(new)
-
-        await stack.enter_async_context(state.works.going_on({"trades of Redis": hand_on}))
+        await stack.enter_async_context(state.works.going_on({"trades of Redis": state.news.run}))
         yield
 
 
@@ -154,7 +143,7 @@ def samples(state: Any) -> Iterable[Sample]:
         yield Sample("serve_days_not_kept_total", table.history.days_not_kept)
     yield Sample("serve_open_seconds", state.live.records.size)
     yield Sample("serve_open_seconds_forgotten_total", state.live.records.forgotten)
-    for name, hub in (("trades", state.hub_trades), ("bars", state.hub_bars)):
+    for name, hub in (("trades", state.news.hub), ("bars", state.bars.hub)):
         yield Sample("serve_listeners", hub.listeners, (("stream", name),))
         yield Sample("serve_listeners_cut_total", hub.cut, (("stream", name),))
     for name, failures in state.works.failures.items():

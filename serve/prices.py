@@ -1,20 +1,15 @@
 """Latest prices and last trades, as `prices` keeps them in Redis. Knows no HTTP, and writes nothing.
 
-Every question is answered within a bounded time, or `PricesAway` says for a person why not. New trades of all symbols
-come from one stream of news, whose entries are numbered without gaps: so a follower knows whether it has missed any.
+Every question is answered within a bounded time, or `PricesAway` says for a person why not.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from market.latest import (
@@ -35,29 +30,15 @@ from market.latest import (
     trades_key,
 )
 from market.trade import Trade
+from serve.connect import client
+from serve.news import NOTHING, Place, place_of, trades_of
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 0.5
-"""How long Redis may take to answer a question: it takes less than a millisecond."""
-CONNECTIONS = 32
-"""To Redis, at most; more questions at once wait for one."""
-BLOCK_S = 1.0
-"""How long a follower waits for news before it looks whether they are still those that it follows."""
-_NEWS_AT_ONCE = 200
-_REST_S = 0.005
-"""Pause of a follower that has all news: those that come meanwhile are read together, and prices are answered."""
 _PAGE = 1_000
 """Trades that are read at once; between two pages others have their turn."""
 _SLACK = 100
 """Trades that are read at first beyond those asked for, since some come late and stand behind newer ones."""
-_SHORTEST_RETRY_S, _LONGEST_RETRY_S = 0.1, 2.0
-
-Entry = tuple[str, dict[str, str]]
-"""Of a stream: its name, and its fields."""
-Place = tuple[int, int]
-"""Of an entry of the news: when they began, and its number."""
-_NOTHING: Place = (0, 0)
 
 
 class PricesAway(Exception):  # noqa: N818  # not an error of ours, but a state of Redis
@@ -71,17 +52,7 @@ class Promises(NamedTuple):
     """By exchange, the time until which every trade is there, or was: the oldest of the newest heartbeats in each
     partition."""
     place: Place
-    """The newest entry of the news then: who follows has heard of all those trades when it has come so far."""
-
-
-class NewTrades(NamedTuple):
-    """What following the news tells."""
-
-    trades: Sequence[Trade]
-    """Those of one entry. None where it begins, or begins anew: what came before is not followed, and some may be
-    missing. Whoever needs them all reads `Prices.trades` then."""
-    place: Place
-    """All entries up to here were told."""
+    """The newest entry of the news then: who follows them has heard of all those trades when it has come so far."""
 
 
 class Prices:
@@ -90,16 +61,12 @@ class Prices:
     def __init__(self, url: str) -> None:
         """Raises `ValueError` for a wrong URL. Connects when it is asked first."""
         self.address = address_of(url)
-        self._redis = _client(url, ANSWER_S)
-        self._follower = _client(url, BLOCK_S + ANSWER_S)
+        self._redis = client(url)
         self._is_other_topic_told = False
-        self.followed: Place | None = None
-        """The newest entry of the news that `follow` has told; None while it has to begin."""
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._redis.aclose()
-        await self._follower.aclose()
 
     async def heartbeats(self, topic: str) -> Promises:
         """What the producers have promised. An exchange is left out while a partition of the topic has no heartbeat."""
@@ -119,7 +86,7 @@ class Prices:
                 times = [beats.get(heartbeat_field(exchange, partition)) for partition in partitions]
                 if None not in times:
                     promised[exchange] = min(map(int, times))
-        return Promises(promised, _place(entries[0][0]) if entries else _NOTHING)
+        return Promises(promised, place_of(entries[0][0]) if entries else NOTHING)
 
     async def latest(self, exchange: str, symbol: str) -> Price | None:
         """The newest trade of a symbol; None where there is none yet."""
@@ -185,52 +152,7 @@ class Prices:
         pages = self._pages(trades_key(exchange, symbol))
         async with contextlib.aclosing(pages):
             async for lines in pages:
-                yield [trade for line in lines for trade in _trades_of({name: line})]
-
-    async def follow(self) -> AsyncIterator[NewTrades]:
-        """The new trades of every symbol, as they come, for ever; what Redis does meanwhile is waited for."""
-        place: Place | None = None
-        last: Sequence[Entry] = ()
-        pause_s = 0.0
-        while True:
-            try:
-                if place is None:
-                    last = await self._follower.xrevrange(NEWS, count=1)
-                    place = _place(last[0][0]) if last else _NOTHING
-                    yield NewTrades([], place)
-                self.followed = place
-                there, entries = await self._news(place)
-            except (RedisError, OSError) as error:
-                if not pause_s:
-                    log.warning("Redis at %s: %s. New trades are not followed; trying again", self.address, error)
-                pause_s = min(max(_SHORTEST_RETRY_S, 2 * pause_s), _LONGEST_RETRY_S)
-                await asyncio.sleep(pause_s)
-                continue
-            if pause_s:
-                log.info("Redis at %s answers again; new trades are followed", self.address)
-                pause_s = 0.0
-            if (there or not entries) and [*there] != [*last]:
-                # Redis has lost it, or is an older copy of itself, which numbers others like those that it has lost.
-                self.followed = place = None
-                continue
-            for name, fields in entries:
-                came = _place(name)
-                if place is not None and not _is_next(place, came):
-                    log.warning("news were missed between %s and %s: beginning anew", place, came)
-                    yield NewTrades([], place)
-                place, last = came, [(name, fields)]
-                yield NewTrades(_trades_of(fields), place)
-            if len(entries) < _NEWS_AT_ONCE:
-                await asyncio.sleep(_REST_S)
-
-    async def _news(self, place: Place) -> tuple[Sequence[Entry], Sequence[Entry]]:
-        """The entry at a place, as Redis has it now, and those behind it, as soon as there are some."""
-        name = f"{place[0]}-{place[1]}"
-        async with self._follower.pipeline(transaction=False) as pipeline:
-            pipeline.xrange(NEWS, name, name)
-            pipeline.xread({NEWS: name}, count=_NEWS_AT_ONCE, block=int(BLOCK_S * 1000))
-            there, answer = await pipeline.execute()
-        return there, answer[0][1] if answer else []
+                yield [trade for line in lines for trade in trades_of({name: line})]
 
     async def _pages(self, key: str, first: int = _PAGE) -> AsyncGenerator[list[str], None]:
         """The lines of a stream from its end on, in pages, of which the first may be a short one."""
@@ -243,7 +165,7 @@ class Prices:
             yield lines
             if len(entries) < count:
                 return
-            time, number = _place(entries[-1][0])
+            time, number = place_of(entries[-1][0])
             last, count = f"{time}-{number - 1}" if number else f"{time - 1}", _PAGE
 
     @contextlib.contextmanager
@@ -261,46 +183,9 @@ class Prices:
             raise PricesAway(f"Redis at {self.address} holds what prices does not write: {error}") from error
 
 
-def _client(url: str, answer_s: float) -> Any:
-    # One attempt: who asks has a person waiting. RESP2 is what every server speaks.
-    pool = BlockingConnectionPool.from_url(
-        url,
-        protocol=2,
-        decode_responses=True,
-        max_connections=CONNECTIONS,
-        timeout=ANSWER_S,
-        socket_connect_timeout=ANSWER_S,
-        socket_timeout=answer_s,
-        retry=Retry(NoBackoff(), 0),
-    )
-    return Redis.from_pool(pool)
-
-
-def _trades_of(fields: Mapping[str, str]) -> list[Trade]:
-    """The trades of an entry of the news."""
-    found = []
-    for name, lines in fields.items():
-        exchange, _, symbol = name.partition(":")
-        try:
-            found += [trade_of(exchange, symbol, line) for line in lines.split("\n")]
-        except ValueError as error:
-            log.warning("news of %s are no trades (%s) and are passed by", name, error)
-    return found
-
-
 def _chosen(found: Mapping[int, Trade], limit: int, from_id: int | None) -> list[Trade]:
     """The newest, or the first from an id on, in the order of their ids."""
     if from_id is not None:
         return [found[number] for number in sorted(found) if number >= from_id][:limit]
     newest = sorted(found.values(), key=lambda trade: (trade.timestamp, trade.trade_id))[-limit:]
     return sorted(newest, key=lambda trade: trade.trade_id)
-
-
-def _place(name: str) -> Place:
-    time, _, number = name.partition("-")
-    return int(time), int(number)
-
-
-def _is_next(place: Place, came: Place) -> bool:
-    """Whether nothing lies between two entries; the first of all follows nothing."""
-    return came == (place[0], place[1] + 1) or (place == _NOTHING and came[1] == 1)

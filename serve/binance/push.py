@@ -20,7 +20,8 @@ from serve.binance.symbols import VENUES, source_of, sources_of, with_others
 from serve.binance.trade_feed import TradeFeed
 from serve.hub import Hub, heard
 from serve.live.records import Key
-from serve.prices import NewTrades, PricesAway
+from serve.news import NewTrades
+from serve.prices import PricesAway
 from serve.problems import BarsAway
 from serve.tasks import Works
 

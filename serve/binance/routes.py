@@ -33,7 +33,7 @@ class Parts:
     def __init__(self, state: State) -> None:
         """Of an application whose other parts are there."""
         self.service = Service(state.bars, state.prices, state.live)
-        self.push = Push(self.service, state.hub_trades)
+        self.push = Push(self.service, state.news.hub)
         self.sockets = Sockets(self.push, getattr(state, "socket_limits", None))
         self.weights = Weights()
 

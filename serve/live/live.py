@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 from market.bar import WIDTH_MS, Bar, rolled_up
 from serve.bars import Bars
-from serve.hub import Hub, heard
+from serve.hub import heard
 from serve.live.promised import Promised
 from serve.live.records import Key, Records
 from serve.live.trades import OpenTrades
-from serve.prices import NewTrades, Prices, PricesAway
+from serve.news import News, NewTrades
+from serve.prices import Prices, PricesAway
 from serve.running import Running, floored, spans
 from serve.tasks import Works
 
@@ -61,18 +62,17 @@ class Live:
         self,
         bars: Bars,
         prices: Prices,
-        trades: Hub[NewTrades],
-        commits: Hub[Sequence[Bar]],
+        news: News,
         topic: str,
         clock: Callable[[], int] = now_ms,
     ) -> None:
-        """`trades`, `commits`: what `prices.follow` and `bars.follow` tell, for many. `topic`: theirs."""
+        """`topic`: of the trades."""
         self.now_ms = clock
         self.closed_ms = 0
         """Every second that ends until here is finished: the table has it, or nobody traded in it."""
         self.generation = 0
         """Grows with each commit: what was read from the table before it may not be all of it."""
-        self._bars, self._prices, self._trades, self._commits, self._topic = bars, prices, trades, commits, topic
+        self._bars, self._prices, self._news, self._topic = bars, prices, news, topic
         self._promised = Promised()
         self.records = Records(prices)
         self._newest: dict[Key, tuple[object, Bar]] = {}
@@ -179,8 +179,8 @@ class Live:
     async def _hear_trades(self) -> None:
         async def hear(items: AsyncIterator[NewTrades]) -> None:
             self._begin_trades()
-            if self._prices.followed:  # what was told until there is not heard, but read
-                self._promised.hear(self._prices.followed)
+            if self._news.told:  # what was told until there is not heard, but read
+                self._promised.hear(self._news.told)
             self._is_hearing = True
             try:
                 async for new in items:
@@ -192,7 +192,7 @@ class Live:
                 self._is_hearing = False
                 self._begin_trades()
 
-        await heard(self._trades, hear, "trades")
+        await heard(self._news.hub, hear, "trades")
 
     def _begin_trades(self) -> None:
         """Something may be missing."""
@@ -208,7 +208,7 @@ class Live:
                 else:
                     self._begin_table()
 
-        await heard(self._commits, hear, "commits")
+        await heard(self._bars.hub, hear, "commits")
 
     def _begin_table(self) -> None:
         """The table is another one than before, or it is not known what it was told last."""

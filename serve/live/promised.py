@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serve.prices import Place, Promises
+from serve.news import Place
+from serve.prices import Promises
 
 
 class Promised:

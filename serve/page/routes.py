@@ -65,7 +65,7 @@ def router() -> APIRouter:
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Follow what pages are told while the application runs."""
     state = app.state
-    watch = Watch(state.bars, state.prices, state.hub_trades, state.hub_bars, state.live.now_ms)
+    watch = Watch(state.bars, state.prices, state.news.hub, state.bars.hub, state.live.now_ms)
     state.page = Pages(watch, state.live, state.settings.stale_after)
     async with watch.following(state.works):
         yield

@@ -15,9 +15,10 @@ from market.bar import Bar
 from market.latest import Price
 from serve.bars import Bars, rank
 from serve.hub import Hub, heard
+from serve.news import NewTrades
 from serve.page.journal import Journal, Key
 from serve.page.rates import Rates
-from serve.prices import NewTrades, Prices, PricesAway
+from serve.prices import Prices, PricesAway
 from serve.tasks import Works
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from market.trade import Trade
 from market.widths import SECOND_MS
+from serve.news import News, NewTrades
 from serve.own import health
 from serve.own.health import TOLD_WITH_THE_KEY
-from serve.prices import Prices
 from tests.serve.served import Served, served
 from tests.serve.tables import START_MS, Table, every_second, walk
 from tests.support import eventually
@@ -49,15 +48,15 @@ def test_a_part_that_fails_is_begun_anew_and_readiness_tells(table: Table, monke
     """And it is counted: nobody has to read the log to know."""
     begun = 0
 
-    async def follow(_: Prices) -> AsyncIterator[list[Trade]]:
+    async def follow(_: News) -> AsyncIterator[NewTrades]:
         nonlocal begun
         begun += 1
         if begun == 1:
             raise ValueError("a defect")
-        yield []
+        yield NewTrades([], (0, 0))
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Prices, "follow", follow)
+    monkeypatch.setattr(News, "follow", follow)
     with served(table.settings) as running:
         told = eventually(lambda: (part := running.ask("/readyz").json["service"])["problem"] and part)
         assert not told["ok"]

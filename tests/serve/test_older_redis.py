@@ -6,7 +6,7 @@ import asyncio
 
 from market.latest import NEWS, line_of, name_of
 from prices.store import Store
-from serve.prices import Prices
+from serve.news import News
 from tests.prices.kept import KEPT, PLACE, write
 from tests.prices.made import BTC, trade
 from tests.redis_servers import OwnRedis
@@ -18,8 +18,8 @@ def test_entries_that_are_numbered_anew_are_not_taken_for_those_that_follow(redi
     store.begin({PLACE: 0})
 
     async def scenario() -> None:
-        prices = Prices(redis.url)
-        follower = prices.follow()
+        news = News(redis.url)
+        follower = news.follow()
         try:
             async with asyncio.timeout(20):
                 assert (await anext(follower)).trades == []
@@ -30,7 +30,7 @@ def test_entries_that_are_numbered_anew_are_not_taken_for_those_that_follow(redi
                 assert (await anext(follower)).trades == []
         finally:
             await follower.aclose()
-            await prices.close()
+            await news.close()
 
     asyncio.run(scenario())
     store.close()

@@ -19,9 +19,9 @@ from serve.binance.outbox import Budget, Outbox
 from serve.binance.push import Client, Push
 from serve.binance.service import Service
 from serve.binance.streams import Session
-from serve.hub import Hub
 from serve.live.live import Live
-from serve.prices import NewTrades, Prices
+from serve.news import News
+from serve.prices import Prices
 from serve.tasks import end
 from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import BTC, START_MS, trade
@@ -198,20 +198,15 @@ def test_hearing_that_ends_and_is_begun_again_goes_on_where_it_was(tmp_path: Pat
     stand.told(made(20))
 
     async def scenario() -> None:
-        prices, trades = Prices(redis.url), Hub[NewTrades]()
-        bars = Bars.of(stand.table.settings)
-        push = Push(Service(bars, prices, Live(bars, prices, trades, bars.hub, "crypto-trades")), trades)
+        bars, prices, news = Bars.of(stand.table.settings), Prices(redis.url), News(redis.url)
+        push = Push(Service(bars, prices, Live(bars, prices, news, "crypto-trades")), news.hub)
         client = Client("", Session(["btcusdt@trade"], combined=False), 1_000, Outbox(Budget()))
-
-        async def pump() -> None:
-            async for some in prices.follow():
-                trades.publish(some)
 
         async def told(count: int) -> list[int]:
             async with asyncio.timeout(WITHIN_S):
                 return [json.loads(await client.outbox.take())["t"] for _ in range(count)]
 
-        pumping = asyncio.create_task(pump())
+        pumping = asyncio.create_task(news.run())
         hearing = asyncio.create_task(push._hear())
         await until(lambda: push._places)
         push.follow(client)
@@ -225,5 +220,6 @@ def test_hearing_that_ends_and_is_begun_again_goes_on_where_it_was(tmp_path: Pat
         await end([hearing, pumping])
         await bars.close()
         await prices.close()
+        await news.close()
 
     run(scenario)

@@ -13,10 +13,10 @@ import pytest
 from market.bar import bars_of
 from market.trade import Trade
 from serve.bars import Bars
-from serve.hub import Hub
 from serve.live import records
 from serve.live.live import Live
-from serve.prices import NewTrades, Prices
+from serve.news import News, NewTrades
+from serve.prices import Prices
 from serve.tasks import Works
 from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import BTC, START_MS, trade, trades_at
@@ -170,14 +170,15 @@ def test_as_much_is_read_as_the_table_lacks(tmp_path: Path, redis: OwnRedis) -> 
 @asynccontextmanager
 async def following_by_hand(stand: Stand) -> AsyncIterator[tuple[Live, Callable[[NewTrades], None]]]:
     """What runs, of trades that the test hands on itself."""
-    bars, prices, trades = Bars.of(stand.table.settings), Prices(stand.redis.url), Hub[NewTrades]()
-    live = Live(bars, prices, trades, bars.hub, "crypto-trades")
+    bars, prices, news = Bars.of(stand.table.settings), Prices(stand.redis.url), News(stand.redis.url)
+    live = Live(bars, prices, news, "crypto-trades")
     await bars.start()
     async with live.running_on(Works()):
-        await until(lambda: live.closed_ms and trades.listeners)
-        yield live, trades.publish
+        await until(lambda: live.closed_ms and news.hub.listeners)
+        yield live, news.hub.publish
     await bars.close()
     await prices.close()
+    await news.close()
 
 
 def test_a_promise_waits_for_the_trades_that_redis_has_and_nobody_has_heard_yet(
