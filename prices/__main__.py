@@ -9,10 +9,11 @@ import sys
 import threading
 
 from market.latest import address_of
+from market.metrics import Collected, served
 from market.settings import SettingsError, load
-from prices import metrics
 from prices.counts import Counts
 from prices.member import GROUP, Member
+from prices.metrics import MEANINGS
 from prices.store import Store
 
 log = logging.getLogger("prices")
@@ -34,7 +35,8 @@ def main() -> int:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     counts = Counts()
-    with metrics.served(settings.prices_metrics_port, counts.samples):
+    metrics = Collected(counts.samples, MEANINGS)
+    with served(settings.prices_metrics_port, metrics, setting="PRICES_METRICS_PORT"):
         Member(settings, store, counts, stop, group=arguments.group).run()
     store.close()
     log.info("%s", counts.line())

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from market.metrics import Sample, sample
 from prices.chunks import Chunk
-from prices.metrics import Sample, sample
 from prices.store import Outcome
 
 

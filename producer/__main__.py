@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from market.gap import TOPIC_SUFFIX
+from market.metrics import Collected, served
 from market.settings import Settings, SettingsError, load
 from market.trade import EXCHANGES
-from producer import ProducerError, metrics
+from producer import ProducerError
 from producer.completeness import resume
 from producer.completeness.resume import Tail
 from producer.exchanges.venues import venues_of
 from producer.gaps import tell_refused
 from producer.ledger import Ledger
 from producer.live import Live
+from producer.metrics import MEANINGS
 from producer.publishing import topics
 from producer.publishing.apart import apart
 from producer.publishing.connect import connect
@@ -98,7 +100,8 @@ async def _run(settings: Settings, sources: tuple[str, ...], arguments: argparse
             live = Live(venues, settings, publisher, ledger, tail)
             status = Status(ledger, publisher, spill, live)
             work = live.run(spill.leftovers() if spill else (), spill.forget if spill else None)
-        with metrics.served(settings.metrics_port, status.from_another_thread()):
+        metrics = Collected(status.from_another_thread(), MEANINGS)
+        with served(settings.metrics_port, metrics, setting="METRICS_PORT"):
             await first_of(stop, work, publisher.watch(), status.tell())
         interrupted = bool(arguments.replay) and stop.is_set()
     finally:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator, Sequence
 
 from market.gap import STATUSES, Gap
+from market.metrics import Sample, sample
 from market.trade import Trade
 from producer.completeness.edges import SETTLED
 from producer.completeness.sequence import Hole
-from producer.metrics import Sample, sample
 from producer.publishing.publish import Publisher
 
 log = logging.getLogger(__name__)

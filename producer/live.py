@@ -12,6 +12,7 @@ from typing import Never
 import aiohttp
 
 from market.gap import EDGE, Gap, read_gap
+from market.metrics import Sample
 from market.settings import Settings
 from market.trade import Trade, read_record
 from producer import ProducerError
@@ -22,7 +23,6 @@ from producer.exchanges.venues import Venue, chosen, listed, symbol_of
 from producer.feeds.feed import FeedRefusedError, delays
 from producer.feeds.rest import Rest, RestError, RestRefusedError
 from producer.ledger import Ledger
-from producer.metrics import Sample
 from producer.publishing.apart import each
 from producer.publishing.publish import Publisher
 from producer.publishing.record import Record

@@ -1,36 +1,6 @@
-"""The producer's metrics for Prometheus: read from its parts when somebody asks, so that they cost a trade nothing."""
+"""The producer's metrics, by name."""
 
 from __future__ import annotations
-
-import errno
-import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
-
-from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-log = logging.getLogger(__name__)
-
-HOST = "127.0.0.1"
-_PORTS = 10
-"""Ports tried, from the setting's on: two producers beside each other both have metrics."""
-
-
-class Sample(NamedTuple):
-    """One number that a part tells. A name that ends in `_total` is a counter, which only grows."""
-
-    name: str
-    value: float
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-def sample(name: str, value: float, **labels: str) -> Sample:
-    """A number with its labels."""
-    return Sample(name, value, tuple(labels.items()))
-
 
 MEANINGS = {
     "producer_received_total": "Elements received: a trade is one, a frame or row without trades is one",
@@ -68,59 +38,3 @@ MEANINGS = {
     "producer_clock_offset_seconds": "The exchange's clock less ours",
 }
 """Every metric and what it means; docs/operations.md says what to do about each."""
-
-_MOST_LABELS = 2_000
-"""Series of one name, at most: a symbol is a label, and there may be many."""
-
-
-@contextmanager
-def served(port: int, samples: Callable[[], Iterable[Sample]]) -> Iterator[int]:
-    """Serve the metrics at http://127.0.0.1:<port>/metrics; the port taken, 0 where there is none.
-
-    The next free port is taken where `port` is not free. No port at all is told, and is no reason to stop.
-    """
-    if not port:
-        yield 0
-        return
-    registry = CollectorRegistry()
-    registry.register(_Collector(samples))
-    for candidate in range(port, port + _PORTS):
-        try:
-            server, thread = start_http_server(candidate, HOST, registry)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                log.warning("no metrics: port %d cannot be opened (%s)", candidate, error.strerror)
-                break
-            continue
-        log.info("metrics at http://%s:%d/metrics", HOST, candidate)
-        try:
-            yield candidate
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-        return
-    else:
-        log.warning("no metrics: ports %d to %d are all taken; METRICS_PORT names another", port, port + _PORTS - 1)
-    yield 0
-
-
-class _Collector(Collector):
-    def __init__(self, samples: Callable[[], Iterable[Sample]]) -> None:
-        self._samples = samples
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing is known before the first scrape."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        """Every metric, each with all of its series."""
-        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        for name, value, labels in self._samples():
-            names = [label for label, _ in labels]
-            if name not in families:
-                family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-                families[name] = family(name, MEANINGS[name], labels=names)
-            if len(families[name].samples) < _MOST_LABELS:
-                families[name].add_metric([text for _, text in labels], value)
-        return families.values()

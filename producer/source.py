@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Never
 
 from market.gap import EDGE
+from market.metrics import Sample, sample
 from market.trade import Trade
 from producer.completeness.backfill import Backfill
 from producer.completeness.sequence import Sequences
@@ -27,7 +28,6 @@ from producer.feeds.rest import Rest
 from producer.gaps import Gaps
 from producer.heartbeats import Heart
 from producer.ledger import Ledger
-from producer.metrics import Sample, sample
 from producer.publishing.publish import Publisher
 from producer.running import together
 from producer.streams import Streams

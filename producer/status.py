@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Never, Protocol
 
+from market.metrics import Sample, sample
 from producer.ledger import Ledger
-from producer.metrics import Sample, sample
 from producer.publishing.publish import Publisher
 from producer.publishing.spill import Spill
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
+from market.metrics import Sample, sample
 from producer.exchanges.venues import Venue
 from producer.feeds.feed import Feed, FeedRefusedError
 from producer.feeds.frames import Frames
-from producer.metrics import Sample, sample
 from producer.running import together
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from market.latest import address_of
+from market.metrics import Sample
 from market.settings import Settings, SettingsError
 from serve import binance, page
 from serve.access import Access
@@ -20,7 +21,7 @@ from serve.cors import Cors
 from serve.gate import Gate
 from serve.limits import Limits
 from serve.live.live import Live, now_ms
-from serve.meters import Meters, Sample
+from serve.meters import Meters
 from serve.news import News
 from serve.own import bars as bars_routes
 from serve.own import health, query

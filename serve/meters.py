@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+
+from market.metrics import Collected, Sample
 
 REQUESTS = "serve_requests_total"
 SECONDS = "serve_request_seconds"
@@ -48,14 +47,6 @@ MEANINGS = {
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
-class Sample(NamedTuple):
-    """One number that a part tells. A name that ends in `_total` is a counter."""
-
-    name: str
-    value: float
-    labels: tuple[tuple[str, str], ...] = ()
-
-
 class Meters:
     """The metrics of one service."""
 
@@ -65,7 +56,7 @@ class Meters:
         self._requests = Counter(REQUESTS, MEANINGS[REQUESTS], ["route", "method", "code"], registry=self._registry)
         self._seconds = Histogram(SECONDS, MEANINGS[SECONDS], ["route"], registry=self._registry, buckets=_BUCKETS)
         self._refused = Counter(REFUSED, MEANINGS[REFUSED], ["reason"], registry=self._registry)
-        self._registry.register(_Collector(samples))
+        self._registry.register(Collected(samples, MEANINGS))
         # Looking a series up by its labels takes longer than counting in it.
         self._known_requests: dict[tuple[str, str, int], Counter] = {}
         self._known_seconds: dict[str, Histogram] = {}
@@ -89,22 +80,3 @@ class Meters:
     def text(self) -> bytes:
         """All metrics, as Prometheus reads them."""
         return generate_latest(self._registry)
-
-
-class _Collector(Collector):
-    def __init__(self, samples: Callable[[], Iterable[Sample]]) -> None:
-        self._samples = samples
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing is known before the first scrape."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        """Every metric, each with all of its series."""
-        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        for name, value, labels in self._samples():
-            if name not in families:
-                family = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-                families[name] = family(name, MEANINGS[name], labels=[label for label, _ in labels])
-            families[name].add_metric([text for _, text in labels], value)
-        return families.values()

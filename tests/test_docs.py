@@ -143,13 +143,16 @@ def test_operations_explain_every_metric() -> None:
     assert rows == [*producer.MEANINGS, *prices.MEANINGS, *serve.MEANINGS]
 
 
-@pytest.mark.parametrize(("package", "title"), [("serve", "Running the query service"), ("prices", "Running prices")])
-def test_operations_explain_every_message_that_warns(package: str, title: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "shared", "title"),
+    [("serve", (), "Running the query service"), ("prices", ("market/metrics.py",), "Running prices")],
+)
+def test_operations_explain_every_message_that_warns(package: str, shared: tuple[str, ...], title: str) -> None:
     """A row of its program's section has the words of each warning and each error; … stands for what differs."""
     operations = (ROOT / "docs" / "operations.md").read_text()
     own = re.split("^# ", operations.split(f"\n# {title}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
     rows = [max(row.split("…"), key=len) for row in re.findall(r"^\| `([^`]+)` \|", own, re.MULTILINE)]
-    files = sorted((ROOT / package).rglob("*.py"))
+    files = [*sorted((ROOT / package).rglob("*.py")), *(ROOT / name for name in shared)]
     told = [message for file in files for message in warnings_in(file)]
     source = " ".join(file.read_text() for file in files)
     assert [row for row in rows if max(re.split("[:;(]", row), key=len).strip() not in source] == []

@@ -28,11 +28,11 @@ ALLOWED = {
 """The arrows: each package's own modules, and these of the others. Parts meet in data, not in code."""
 
 FOREIGN = {
-    "market": {"dotenv"},
+    "market": {"dotenv", "prometheus_client"},
     "simulator": {"aiohttp", "numpy"},
     "local": set[str](),
     "consumer": {"kafka"},
-    "prices": {"kafka", "prometheus_client", "redis"},
+    "prices": {"kafka", "redis"},
     "chaos": {"bench", "deltalake", "kafka", "pyarrow"},  # of bench, the form of a result
     "serve": {
         "deltalake",
@@ -45,7 +45,7 @@ FOREIGN = {
         "starlette",
         "uvicorn",
     },
-    "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "prometheus_client", "rich", "websockets"},
+    "producer": {"aiohttp", "crc32c", "kafka", "msgspec", "rich", "websockets"},
 }
 """Packages of others that these may import, beside the standard library: only `bars` and `jobs` know Spark."""
 

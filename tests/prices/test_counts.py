@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import socket
 import urllib.request
 from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from prices import metrics, report
+from market.metrics import Collected, served
+from prices import report
 from prices.chunks import Chunk
 from prices.counts import Counts
+from prices.metrics import MEANINGS
 from prices.report import Report
 from prices.retry import LONGEST_S, SHORTEST_S, Retry
 from prices.store import Outcome
@@ -42,27 +43,18 @@ def test_every_metric_is_served_with_its_meaning() -> None:
     """Each that is promised, and no other; read anew at each request."""
     counts = filled()
     (port,) = free_ports(1)
-    with metrics.served(port, counts.samples) as taken:
+    with served(port, Collected(counts.samples, MEANINGS), setting="PRICES_METRICS_PORT") as taken:
         assert taken == port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
     samples = [sample for family in families for sample in family.samples]
-    assert {sample.name for sample in samples} == metrics.MEANINGS.keys()
+    assert {sample.name for sample in samples} == MEANINGS.keys()
     values = {(sample.name, *sample.labels.values()): sample.value for sample in samples}
     assert values["prices_redis_up",] == 1
     assert values["prices_trades_total", "seen"] == 2
     assert values["prices_rejected_total", "wrong"] == 2
     assert values["prices_lag_records", "2"] == 4
     assert values["prices_newest_record_timestamp_seconds",] == 1_762_702_223.5
-
-
-def test_a_taken_port_gives_way_to_the_next_and_none_is_no_reason_to_stop() -> None:
-    """Several members beside one another all have metrics; port 0 switches them off."""
-    (port,) = free_ports(1)
-    with socket.create_server(("127.0.0.1", port)), metrics.served(port, list) as taken:
-        assert port < taken < port + 10
-    with metrics.served(0, list) as taken:
-        assert taken == 0
 
 
 def test_pauses_grow_up_to_a_bound() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from market.metrics import Sample
 from producer import status
 from producer.exchanges.outcome import Outcome
 from producer.ledger import Ledger
-from producer.metrics import MEANINGS, Sample
+from producer.metrics import MEANINGS
 from producer.publishing.spill import Spill
 from producer.status import Status
 from tests.producer.doubles import ScriptedKafka, publisher, trade, until

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from market.metrics import Sample
 from market.settings import load
 from producer import heartbeats, source, vigil
 from producer.completeness import beginning
@@ -25,7 +26,6 @@ from producer.exchanges.venues import ADVANCED, BINANCE, COINBASE, Patience, Pro
 from producer.feeds.watch import Quiet
 from producer.ledger import Ledger
 from producer.live import Live
-from producer.metrics import Sample
 from producer.publishing.publish import Publisher
 from producer.publishing.spill import Spill
 from producer.status import Status
