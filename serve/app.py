@@ -27,7 +27,8 @@ from serve.own import bars as bars_routes
 from serve.own import health, query
 from serve.own import prices as prices_routes
 from serve.prices import Prices, PricesAway
-from serve.problems import BarsAway, Problem, away, refusal, written
+from serve.problems import SOON, BarsAway, Problem, written
+from serve.refusals import refusal
 from serve.schemas import Service
 from serve.tasks import Works
 
@@ -83,7 +84,7 @@ def _tell_problems(service: FastAPI) -> None:
     async def part_away(request: Request, error: Exception) -> Response:
         if isinstance(error, PricesAway):
             request.app.state.redis_up = False
-        return _response(away(request.url.path, error))
+        return _response(refusal(request.url.path, 503, str(error), SOON))
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

@@ -17,7 +17,8 @@ from serve.access import Access
 from serve.cors import ALLOWED, Cors
 from serve.limits import Limits
 from serve.meters import Meters
-from serve.problems import Problem, refusal, written
+from serve.problems import Problem, written
+from serve.refusals import refusal
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from serve.own.formats import AMOUNTS, COLUMNS, COUNTS, PRICES
-from serve.problems import is_binance
+from serve.refusals import is_binance
 
 VERSION = "0.1.0"
 DESCRIPTION = (

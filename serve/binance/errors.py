@@ -1,6 +1,6 @@
 """Binance's errors: code, words and HTTP status of each (binance-spot-api-docs, "Error codes for Binance").
 
-The words are the exchange's own, because clients compare them. Pure.
+The words are the exchange's own, because clients compare them; what only we refuse is said in ours. Pure.
 """
 
 from __future__ import annotations
@@ -14,13 +14,27 @@ from serve.problems import Problem
 class BinanceError(Problem):
     """A request that Binance refuses, or cannot answer: what is sent instead of an answer."""
 
-    def __init__(self, code: int, message: str, *, status: int = 400) -> None:
-        super().__init__(status, message)
+    def __init__(self, code: int, message: str, *, status: int = 400, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, message, headers=headers)
         self.code = code
 
     def body(self) -> Mapping[str, Any]:
         """In Binance's form."""
         return {"code": self.code, "msg": self.detail}
+
+
+_CODES = {
+    400: -1100,  # illegal characters found in a parameter
+    401: -2015,  # invalid API key, IP, or permissions for action
+    429: -1003,  # too many requests
+    503: -1008,  # server is currently overloaded
+}
+"""What Binance calls a refusal that has the same status here; else -1000, an unknown error."""
+
+
+def refused(status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> BinanceError:
+    """What is no matter of a route's parameters, in our words."""
+    return BinanceError(_CODES.get(status, -1000), detail, status=status, headers=headers)
 
 
 def unsupported() -> BinanceError:

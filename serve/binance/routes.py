@@ -19,7 +19,7 @@ from serve.binance.sockets import Sockets
 from serve.binance.symbols import VENUES
 from serve.binance.weights import HEADER, Weights
 from serve.prices import PricesAway
-from serve.problems import BarsAway, Problem, away, refusal, written
+from serve.problems import SOON, BarsAway, Problem, written
 
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 _NOT_FOUND = "<html><body><h2>404 Not found</h2></body></html>"
@@ -84,7 +84,7 @@ def _endpoint(venue: str, route: Route) -> Endpoint:
         except Problem as problem:
             return _refused(problem, headers)
         except (BarsAway, PricesAway) as error:
-            return _refused(away(request.url.path, error), headers)
+            return _refused(errors.refused(503, str(error), headers=SOON), headers)
         return Response(body, media_type="application/json", headers=headers)
 
     return endpoint
@@ -94,7 +94,7 @@ async def _others(request: Request) -> Response:
     """What Binance has and we have not, and what is nowhere."""
     path = request.path_params["path"]
     if path in ROUTES:
-        problem = refusal(request.url.path, 405, f"{request.method} is not allowed here; GET is", {"Allow": "GET"})
+        problem = errors.refused(405, f"{request.method} is not allowed here; GET is", headers={"Allow": "GET"})
         return _refused(problem, {})
     if is_of_account(path):
         return _refused(errors.not_authorized(request.headers.get("X-MBX-APIKEY")), {})
