@@ -1,4 +1,4 @@
-"""How tasks last, and how they end."""
+"""How tasks last, how they let others have their turn, and how they end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -16,6 +16,10 @@ AGAIN_S = 1.0
 RECENT_S = 10.0
 """For so long after a failure `/readyz` tells of it."""
 
+AT_ONCE = 250
+"""Rows that are worked at before others have their turn."""
+
+T = TypeVar("T")
 Work = Callable[[], Awaitable[None]]
 
 
@@ -54,6 +58,14 @@ class Works:
                 self.failures[name] += 1
                 self._failed_s[name] = time.monotonic()
             await asyncio.sleep(self._again_s)
+
+
+async def in_turns(rows: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """Some rows at a time: others have their turn meanwhile."""
+    for at in range(0, len(rows), AT_ONCE):
+        if at:
+            await asyncio.sleep(0)
+        yield rows[at : at + AT_ONCE]
 
 
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:

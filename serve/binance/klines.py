@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import gcd
 
 from market.bar import Bar, rolled_up
@@ -13,9 +12,8 @@ from serve.binance.query import KlinesQuery
 from serve.binance.rows import Rows
 from serve.live.live import Live
 from serve.running import floored
+from serve.tasks import in_turns
 
-AT_ONCE = 250
-"""Rows that are printed before others have their turn."""
 _PAGE = 1_000
 
 
@@ -36,11 +34,8 @@ async def klines(bars: Bars, live: Live, rows: Rows, exchange: str, query: Kline
         found = await line.first(query.start_ms, query.end_ms, query.limit)
     key = exchange, query.symbol, width_ms, phase_ms, unit_us, edition
     texts: list[bytes] = []
-    for at in range(0, len(found), AT_ONCE):
-        if at:
-            await asyncio.sleep(0)
+    async for some in in_turns(found):
         is_same = edition == live.edition((exchange, query.symbol))
-        some = found[at : at + AT_ONCE]
         texts += rows.texts(key, some, width_ms, unit_us, keep_before_ms=closed_ms if is_same else None)
     return b"[" + b",".join(texts) + b"]"
 

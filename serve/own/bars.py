@@ -30,9 +30,7 @@ from serve.own.query import (
     time_ms,
 )
 from serve.problems import Problem
-
-AT_ONCE = 250
-"""Rows that are printed before others are answered."""
+from serve.tasks import in_turns
 
 router = APIRouter(tags=["bars"])
 
@@ -185,10 +183,8 @@ async def _json(rows: Sequence[Marked], asked: Asked, service: Bars) -> bytes:
     is_narrow = asked.width_ms == SECOND_MS
     printer = service.printer(asked.exchange, asked.symbol, formats.printed) if is_narrow else formats.printed
     objects: list[bytes] = []
-    for at in range(0, len(rows), AT_ONCE):
-        if at:
-            await asyncio.sleep(0)
-        objects += formats.json_rows(rows[at : at + AT_ONCE], printer)
+    async for some in in_turns(rows):
+        objects += formats.json_rows(some, printer)
     return formats.as_json(objects, asked.exchange, asked.symbol, asked.interval)
 
 

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
-from market.bar import Bar
 from market.latest import Price
 from market.widths import WIDTHS
 from serve.live.live import Live
@@ -28,6 +27,7 @@ from serve.page.journal import Key
 from serve.page.series import News, Position, Series
 from serve.page.watch import Watch
 from serve.problems import BarsAway
+from serve.tasks import in_turns
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,6 @@ STATE_S = 1.0
 RETRY_MS = 1_000
 """How long a browser waits before it comes back by itself."""
 MOST_PAGES = 500
-AT_ONCE = 250
-"""Bars that are printed before others have their turn."""
 
 
 class Asked(NamedTuple):
@@ -162,14 +160,8 @@ async def _text(news: News, key: Key, interval: str) -> bytes:
 
 async def _rows(news: News) -> list[bytes]:
     """Each bar as `/bars` has it, and whether it is final."""
+    bars = [(bar, b',"final":true}') for bar in news.final] + [(bar, b',"final":false}') for bar in news.running]
     rows: list[bytes] = []
-    for bars, ending in ((news.final, b',"final":true}'), (news.running, b',"final":false}')):
-        for at in range(0, len(bars), AT_ONCE):
-            if rows:
-                await asyncio.sleep(0)
-            rows += _printed(bars[at : at + AT_ONCE], ending)
+    async for some in in_turns(bars):
+        rows += [printed(bar) + ending for bar, ending in some]
     return rows
-
-
-def _printed(bars: Sequence[Bar], ending: bytes) -> list[bytes]:
-    return [printed(bar) + ending for bar in bars]

@@ -13,8 +13,9 @@ from market.bar import bars_of
 from serve.bars import Bars
 from serve.marks import marked
 from serve.own import formats
-from serve.own.bars import AT_ONCE, Asked, _json
+from serve.own.bars import Asked, _json
 from serve.own.formats import COLUMNS
+from serve.tasks import AT_ONCE
 from serve.texts import plain
 from tests.serve.tables import START_MS, Table, every_second, walk
 
