@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.serve.served import served
-from tests.serve.tables import START_MS, Table, every_second, walk
+from tests.serve.tables import Table
 
 KEY = "a-key-of-16-signs"
 ORIGIN = "https://charts.example.com"
@@ -14,13 +12,6 @@ PREFLIGHT = {
     "Access-Control-Request-Method": "GET",
     "Access-Control-Request-Headers": "x-api-key, x-mbx-time-unit",
 }
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    table = Table(tmp_path_factory.mktemp("cors")).create()
-    table.traded(walk(every_second(START_MS, 100)))
-    return table
 
 
 def test_an_origin_that_is_allowed_may_read(table: Table) -> None:

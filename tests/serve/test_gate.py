@@ -6,7 +6,6 @@ import http.client
 import re
 import threading
 import tomllib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,20 +36,6 @@ PATHS = (
     "/api/v3/ping",
 )
 OPEN = ("/healthz", "/readyz")
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    table = Table(tmp_path_factory.mktemp("gate")).create()
-    table.traded(walk(every_second(START_MS, 100)))
-    return table
-
-
-@pytest.fixture(scope="module")
-def service(table: Table) -> Iterator[Served]:
-    with served(table.settings) as running:
-        running.caught_up(table.version)
-        yield running
 
 
 @pytest.mark.parametrize("path", [*PATHS, *OPEN])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,10 @@ from serve.news import News, NewTrades
 from serve.own import health
 from serve.own.health import TOLD_WITH_THE_KEY
 from tests.serve.served import Served, served
-from tests.serve.tables import START_MS, Table, every_second, walk
+from tests.serve.tables import Table, walk
 from tests.support import eventually
 
 KEY = "a-key-of-16-signs"
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
-    table = Table(tmp_path_factory.mktemp("health")).create()
-    table.traded(walk(every_second(START_MS, 100)))
-    return table
-
-
-@pytest.fixture(scope="module")
-def service(table: Table) -> Iterator[Served]:
-    with served(table.settings) as running:
-        running.caught_up(table.version)
-        yield running
 
 
 def test_without_the_key_readiness_says_what_fails_and_no_more(tmp_path: Path) -> None:

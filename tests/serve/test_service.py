@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -32,13 +31,6 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     table = Table(tmp_path_factory.mktemp("service")).create()
     table.traded([*BTC, *ETH, *ETH_AT_BINANCE])
     return table
-
-
-@pytest.fixture(scope="module")
-def service(table: Table) -> Iterator[Served]:
-    with served(table.settings) as running:
-        running.caught_up(table.version)
-        yield running
 
 
 def starts(body: dict[str, list[dict[str, int]]]) -> list[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,21 +15,12 @@ from market.widths import WIDTHS
 from serve.page import assets, library
 from serve.page.assets import LIBRARY, LICENCE, STATIC
 from serve.page.routes import POLICY
-from tests.serve.served import Served, served
-from tests.serve.tables import START_MS, Table, every_second, walk
+from tests.serve.served import Served
 
 HTML = (STATIC / "index.html").read_text()
 COLOURS = (STATIC / "colours.css").read_text()
 SCRIPTS = sorted(STATIC.glob("*.js"))
 NAMES = sorted(path.name for path in STATIC.iterdir())
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    table = Table(tmp_path_factory.mktemp("files")).create()
-    table.traded(walk(every_second(START_MS, 3)))
-    with served(table.settings) as running:
-        yield running
 
 
 def test_the_page_is_at_the_root(service: Served) -> None:
