@@ -94,11 +94,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]
 @pytest.fixture
 def redis(redis_server: OwnRedis) -> OwnRedis:
     """That Redis, running and empty: it knows no key and no script."""
-    if not redis_server.is_alive:
-        redis_server.start()
-    redis_server.client.flushall()
-    redis_server.client.script_flush()
-    return redis_server
+    return redis_server.emptied()
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,14 @@ class OwnRedis:
             self._process = processes.start(self.server.command(), environment=os.environ, output=output)
         eventually(self.server.is_ready)
 
+    def emptied(self) -> OwnRedis:
+        """Running, and empty: it knows no key and no script."""
+        if not self.is_alive:
+            self.start()
+        self.client.flushall()
+        self.client.script_flush()
+        return self
+
     @property
     def is_alive(self) -> bool:
         """Whether the process is there."""

@@ -20,6 +20,8 @@ from schemathesis.core.transport import Response
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from tests.serve.served import Answer
+
 CASES = 500
 """Of each route, at least: requests that differ in their address or their headers."""
 OF_A_KIND = 250
@@ -103,14 +105,6 @@ class Request(NamedTuple):
     body: bytes = b""
 
 
-class Answer(NamedTuple):
-    """Its answer."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class Line:
     """A connection over which such requests go one after the other."""
 
@@ -131,8 +125,7 @@ class Line:
         """The whole answer."""
         body = request.body or None
         self._connection.request(request.method, request.target, body, dict(request.headers))
-        response = self._connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        return Answer.of(self._connection.getresponse())
 
 
 class Client:
@@ -154,9 +147,9 @@ class Client:
         sent = {name: str(value) for name, value in prepared.headers.items() if name != _NUMBER_OF_CASE}
         request = Request("GET", prepared.path_url, sent)
         self.asked.add((request.target, *sorted(sent.items())))
-        status, found, body = self._line.answer(request)
-        received = {name: [value] for name, value in found.items()}
-        response = Response(status, received, body, prepared, elapsed=0.0, verify=False, encoding="utf-8")
+        answer = self._line.answer(request)
+        received = {name: [value] for name, value in answer.headers.items()}
+        response = Response(answer.status, received, answer.body, prepared, elapsed=0.0, verify=False, encoding="utf-8")
         case.validate_response(response, excluded_checks=[positive_data_acceptance])
         return response
 

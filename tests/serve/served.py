@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import uvicorn
+
 from market.settings import Settings
 from serve.server import Server, config_of, listen
 from tests.support import eventually, free_ports
@@ -22,6 +24,12 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+
+    @classmethod
+    def of(cls, response: http.client.HTTPResponse) -> Answer:
+        """The whole of it."""
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return cls(response.status, headers, response.read())
 
     @property
     def json(self) -> Any:
@@ -51,9 +59,7 @@ class Served:
                 if value is not None:
                     connection.putheader(name, value)
             connection.endheaders()
-            response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, found, response.read())
+            return Answer.of(connection.getresponse())
         finally:
             connection.close()
 
@@ -67,18 +73,25 @@ class Served:
 
 @contextmanager
 def served(settings: Settings, **changed: Any) -> Iterator[Served]:
-    """The service in a thread of this process, with its own event loop."""
+    """The service on a free port."""
     (port,) = free_ports(1)
     own = replace(settings, serve_port=port, **changed)
-    server = Server(config_of(own))
-    with listen(own) as listening:
+    with running(config_of(own), own) as server:
+        yield Served(own, server)
+
+
+@contextmanager
+def running(config: uvicorn.Config, settings: Settings, *, by_force: bool = False) -> Iterator[Server]:
+    """A server in a thread of this process, with its own event loop. By force, it ends without waiting for clients."""
+    server = Server(config)
+    with listen(settings) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="served")
         thread.start()
         try:
             eventually(lambda: server.started or not thread.is_alive())
             assert server.started, "the service did not start"
-            yield Served(own, server)
+            yield server
         finally:
-            server.should_exit = True
+            server.should_exit, server.force_exit = True, by_force
             thread.join(30)
             assert not thread.is_alive()

@@ -7,7 +7,6 @@ that names what was wrong; never 500.
 from __future__ import annotations
 
 import ast
-import json
 import re
 import time
 from collections import Counter
@@ -46,9 +45,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, redis_server: Any) -> Iter
     now_ms = int(time.time()) * SECOND_MS
     table = Table(tmp_path_factory.mktemp("fuzz")).create()
     table.traded(walk(every_second(now_ms - 200 * SECOND_MS, 200)))
-    if not redis_server.is_alive:
-        redis_server.start()
-    priced(redis_server, "binance", "BTCUSDT", "66398.85")
+    priced(redis_server.emptied(), "binance", "BTCUSDT", "66398.85")
     with served(table.settings, redis_url=redis_server.url, stale_after=10**9) as running:
         running.caught_up(table.version)
         yield running
@@ -165,7 +162,7 @@ def test_paths_that_there_are_not_are_told(service: Served) -> None:
                 assert answer.headers["location"].startswith(f"http://127.0.0.1:{service.settings.serve_port}/")
             else:
                 assert answer.status == 404, (request, answer)
-                assert json.loads(answer.body)["error"].startswith("there is nothing at /"), (request, answer)
+                assert answer.json["error"].startswith("there is nothing at /"), (request, answer)
     assert statuses[404] >= CASES - CASES // 10
 
 
@@ -183,7 +180,7 @@ def test_no_other_method_is_allowed(service: Served, method: str) -> None:
         for request in requests:
             answer = line.answer(request)
             assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD"), (request, answer)
-            assert json.loads(answer.body) == {"error": f"{method} is not allowed here"}
+            assert answer.json == {"error": f"{method} is not allowed here"}
 
 
 def test_every_route_of_ours_is_fuzzed(service: Served) -> None:

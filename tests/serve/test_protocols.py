@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,7 @@ from market.settings import load
 from serve import protocols
 from serve import server as module
 from serve.protocols import REQUEST_BYTES, Requests
-from serve.server import Server, listen
+from tests.serve.served import running
 from tests.support import eventually, free_ports
 
 TEXT = "x" * 100_000
@@ -45,19 +44,11 @@ class App:
 
 
 @contextmanager
-def running(app: App) -> Iterator[int]:
+def answering(app: App) -> Iterator[int]:
     (port,) = free_ports(1)
-    server = Server(uvicorn.Config(app, http=Requests, ws="websockets-sansio", lifespan="off", log_config=None))
-    with listen(load({"SERVE_PORT": str(port)}, dotenv=None)) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            eventually(lambda: server.started)
-            yield port
-        finally:
-            server.should_exit = server.force_exit = True
-            thread.join(30)
-            assert not thread.is_alive()
+    config = uvicorn.Config(app, http=Requests, ws="websockets-sansio", lifespan="off", log_config=None)
+    with running(config, load({"SERVE_PORT": str(port)}, dotenv=None), by_force=True):
+        yield port
 
 
 @contextmanager
@@ -80,7 +71,7 @@ def answer(opened: socket.socket) -> bytes:
 def test_a_request_of_ordinary_size_is_answered_again_and_again() -> None:
     """On one connection; what is bounded is each request."""
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"y" * 20_000 + b"\r\n\r\n"
-    with running(App()) as port, connected(port) as opened:
+    with answering(App()) as port, connected(port) as opened:
         for _ in range(10):
             opened.sendall(request)
             assert answer(opened).startswith(b"HTTP/1.1 200")
@@ -89,7 +80,7 @@ def test_a_request_of_ordinary_size_is_answered_again_and_again() -> None:
 @pytest.mark.parametrize("part", [b"GET /", b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: "])
 def test_a_request_without_end_is_refused(part: bytes) -> None:
     """Its line or its headers: 400, and the connection is closed."""
-    with running(App()) as port, connected(port) as opened:
+    with answering(App()) as port, connected(port) as opened:
         opened.sendall(part + b"y" * (REQUEST_BYTES + 1))
         found = answer(opened)
         assert found.startswith(b"HTTP/1.1 400")
@@ -99,7 +90,7 @@ def test_a_request_without_end_is_refused(part: bytes) -> None:
 def test_a_request_that_is_not_said_to_its_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the first one of a connection nor a further one."""
     monkeypatch.setattr(protocols, "REQUEST_S", 0.2)
-    with running(App()) as port:
+    with answering(App()) as port:
         with connected(port) as opened:
             assert answer(opened) == b""
         with connected(port) as opened:
@@ -113,7 +104,7 @@ def test_who_sends_to_a_slow_client_waits_for_it() -> None:
     """A few megabytes are under way, not all there is; when the client reads, all comes."""
     app = App()
     with (
-        running(app) as port,
+        answering(app) as port,
         connect(f"ws://127.0.0.1:{port}", max_queue=1, max_size=None, compression=None) as client,
     ):
         seen: list[int] = []
@@ -135,7 +126,7 @@ def test_who_takes_nothing_is_not_waited_for_for_ever(monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "STALLED_MS", 1_000)
     app = App()
     with (
-        running(app) as port,
+        answering(app) as port,
         connect(f"ws://127.0.0.1:{port}", max_queue=1, max_size=None, compression=None, close_timeout=1),
     ):
         eventually(lambda: app.ended == 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +19,10 @@ from market.trade import EXCHANGES, Trade
 from prices.chunks import Chunk
 from prices.store import Store
 from serve.binance.sockets import Limits
-from serve.server import Server, config_of, listen
+from serve.server import config_of
 from tests.redis_servers import OwnRedis
 from tests.serve.binance.made import START_MS
+from tests.serve.served import running
 from tests.serve.tables import Table
 from tests.support import eventually, free_ports
 
@@ -116,18 +116,9 @@ class Stand:
         self.app = config.app
         self.app.state.clock = lambda: self.clock()
         self.app.state.socket_limits = self.limits
-        server = Server(config)
-        with listen(self.table.settings) as listening:
-            thread = threading.Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
-            thread.start()
-            try:
-                eventually(lambda: server.started or not thread.is_alive())
-                self.caught_up()
-                yield self
-            finally:
-                server.should_exit = True
-                thread.join(timeout=30)
-        assert not thread.is_alive()
+        with running(config, self.table.settings):
+            self.caught_up()
+            yield self
 
     def caught_up(self) -> None:
         """Until the newest version of the table is served, and what runs can be told."""

@@ -6,7 +6,6 @@ not be listed; what is not allowed is refused with Binance's code and words; nev
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -58,10 +57,7 @@ QUOTES = (-1100, -1102, -1105, -1130)
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory, redis_server: OwnRedis) -> Iterator[Stand]:
     """With a few seconds of one symbol at both venues, some of them open."""
-    if not redis_server.is_alive:
-        redis_server.start()
-    redis_server.client.flushall()
-    made = Stand(tmp_path_factory.mktemp("fuzz"), redis_server)
+    made = Stand(tmp_path_factory.mktemp("fuzz"), redis_server.emptied())
     for exchange in ("sim-binance", "sim-coinbase"):
         trades = trades_at([START_MS + 500 * number for number in range(20)], key=(exchange, "BTCUSDT"))
         made.told(trades)
@@ -120,7 +116,7 @@ def test_a_route_answers_as_described(description: Any, cases: Any, path: str, v
 
 def told(answer: Any) -> tuple[int, int]:
     """Status and Binance's code."""
-    return answer.status, json.loads(answer.body)["code"]
+    return answer.status, answer.json["code"]
 
 
 _queries = strategies.dictionaries(texts, texts, max_size=3).map(urlencode)

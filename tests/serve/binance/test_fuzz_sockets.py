@@ -33,9 +33,7 @@ Message = tuple[str | bytes, int | None, Any]
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory, redis_server: OwnRedis) -> Iterator[Stand]:
     """With no limit to how often it is told something, or connected to."""
-    if not redis_server.is_alive:
-        redis_server.start()
-    made = Stand(tmp_path_factory.mktemp("fuzz"), redis_server)
+    made = Stand(tmp_path_factory.mktemp("fuzz"), redis_server.emptied())
     made.limits = Limits(messages_per_s=10**6, attempts=10**6)
     with made.serving():
         yield made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -34,10 +33,7 @@ Pairs = list[tuple[str, str]]
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, redis_server: OwnRedis) -> Iterator[Stand]:
     """With a few seconds of one symbol, some of them open."""
-    if not redis_server.is_alive:
-        redis_server.start()
-    redis_server.client.flushall()
-    stand = Stand(tmp_path_factory.mktemp("fuzz"), redis_server)
+    stand = Stand(tmp_path_factory.mktemp("fuzz"), redis_server.emptied())
     trades = trades_at([START_MS + 500 * number for number in range(20)])
     stand.told(trades)
     stand.finished(trades[:14])
@@ -76,7 +72,7 @@ def test_no_file_is_had_but_those_of_the_page(served: Stand) -> None:
             else:
                 assert answer.status == (200 if name in FILES else 404), (request, answer)
             if answer.status == 404:
-                assert json.loads(answer.body)["error"].startswith(("the page has no file ", "there is nothing at /"))
+                assert answer.json["error"].startswith(("the page has no file ", "there is nothing at /"))
     assert statuses[404] > CASES // 2
 
 
@@ -143,7 +139,7 @@ def test_a_stream_that_cannot_be_told_is_refused(served: Stand) -> None:
     with Line(served.port) as line:
         for pairs, said in each_once(wrong(), key=lambda case: urlencode(case[0])):
             answer = line.answer(_get(f"/page/stream?{urlencode(pairs)}"))
-            error = json.loads(answer.body)["error"]
+            error = answer.json["error"]
             assert answer.status == 400, pairs
             if said:
                 assert said in error, pairs
