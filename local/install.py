@@ -134,13 +134,12 @@ def jars_are_ready(layout: Layout) -> bool:
 
 def make_venv(layout: Layout, steps: Steps) -> None:
     """A new environment with the pinned packages of pyproject.toml."""
+    _require_no_link(layout.venv)
     (layout.venv / "ready").unlink(missing_ok=True)
     # Not sys.executable: that may be the very environment that is about to be cleared.
     python = getattr(sys, "_base_executable", sys.executable)
-    steps.run(
-        f"virtual environment .venv, Python {sys.version.split()[0]}",
-        [str(python), "-m", "venv", "--clear", layout.venv],
-    )
+    what = f"virtual environment .venv, Python {sys.version.split()[0]}"
+    steps.run(what, [str(python), "-m", "venv", "--clear", layout.venv])
     options = ["--disable-pip-version-check", "install", "--progress-bar", "off"]
     pip: list[str | Path] = [layout.python, "-m", "pip", *options]
     steps.run(
@@ -152,6 +151,7 @@ def make_venv(layout: Layout, steps: Steps) -> None:
 
 def fetch_jars(layout: Layout, steps: Steps, java: Path) -> None:
     """The jars of conf/ivy.xml, into a folder aside, checked, and only then into place."""
+    _require_no_link(layout.jars)
     found = sorted(layout.venv.glob("lib/python*/site-packages/pyspark/jars/ivy-*.jar"))
     if not found:
         raise SetupError(f"PySpark in {layout.venv} has no jars/ivy-*.jar. Remove {layout.venv} and start again.")
@@ -250,6 +250,12 @@ def _alone(layout: Layout) -> Iterator[IO[str]]:
             _say("Another set-up is at work here: waiting for it to end …")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock
+
+
+def _require_no_link(folder: Path) -> None:
+    """What a link leads to was made for somebody else, and making it anew would clear it."""
+    if folder.is_symlink():
+        raise SetupError(f"{folder} is a link, and not up to date. Remove the link and start again: rm {folder}")
 
 
 def _require_venv_module() -> None:

@@ -161,6 +161,22 @@ def test_a_wrong_java_stops_it_before_anything_is_made(layout: Layout) -> None:
     assert sorted(layout.root.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["venv", "jars"])
+def test_what_a_link_leads_to_is_left_alone(layout: Layout, name: str) -> None:
+    """It was made for another folder. Set-up says so, and clears nothing."""
+    link: Path = getattr(layout, name)
+    other = layout.root.parent / "of-somebody-else"
+    if link.exists():
+        shutil.rmtree(link)
+    other.mkdir()
+    (other / "theirs").touch()
+    link.symlink_to(other)
+    with pytest.raises(SetupError, match=f"{link.name} is a link.*Remove the link"):
+        install.set_up(layout)
+    assert link.is_symlink()
+    assert list(other.iterdir()) == [other / "theirs"]
+
+
 def test_a_step_that_fails_names_its_log_and_shows_its_end(layout: Layout, tmp_path: Path) -> None:
     """The message is whole: which step, how long, where the log is, and its last lines."""
     with (tmp_path / "lock").open("w") as lock:
