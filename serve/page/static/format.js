@@ -47,6 +47,12 @@ export function decimals(text) {
   return part.length;
 }
 
+/** A price without the zeros at its end that tell nothing; two decimals stay. */
+export function priced(text) {
+  const [whole, part = ""] = text.split(".");
+  return `${whole}.${part.replace(/0+$/, "").padEnd(2, "0")}`;
+}
+
 /** The width of an interval by its name, in ms: 15m is 900,000. */
 export function widthOf(interval) {
   const units = { s: 1000, m: MINUTE_MS, h: 60 * MINUTE_MS, d: DAY_MS };

@@ -1,5 +1,6 @@
 /** Latest prices of all symbols: a list of buttons, each of which shows its symbol. */
 
+import { priced } from "./format.js";
 import { staleness } from "./parts.js";
 
 /** What a symbol is called in addresses and lists. */
@@ -31,18 +32,13 @@ export class PriceList {
     return times.length ? times.reduce((one, other) => Math.max(one, other)) : null;
   }
 
-  /** The last price of a symbol, as text; undefined where there is none. */
-  last(exchange, symbol) {
-    return this.#prices.get(nameOf(exchange, symbol))?.price;
-  }
-
   /** New prices. */
   put(prices) {
     for (const price of prices) {
       const name = nameOf(price.exchange, price.symbol);
       const before = this.#prices.get(name);
       const way = wayOf(price.price, before?.price);
-      this.#prices.set(name, { ...price, way: way.sign ? way : (before?.way ?? way) });
+      this.#prices.set(name, { ...price, price: priced(price.price), way: way.sign ? way : (before?.way ?? way) });
     }
   }
 

@@ -91,7 +91,7 @@ def test_without_an_address_the_first_symbol_is_shown(served: Stand, browser: Br
         tab.until("document.querySelectorAll('#prices li').length === 2")
         assert tab.evaluate("location.hash") == SECONDS
         first, second = tab.page.locator("#prices button").all()
-        tab.until("document.querySelector('#prices .price').textContent === '120.0'")
+        tab.until("document.querySelector('#prices .price').textContent === '120.00'")
         assert first.get_attribute("aria-current") == "true"
         second.click()
         tab.until("location.hash === '#sim-coinbase:ETHUSD:1s' && liveBars.session.loaded")

@@ -162,6 +162,13 @@ def test_keys_move_through_the_bars(bare: Tab) -> None:
     assert run(bare, "keys", action, {"key": "Tab"}) is None
 
 
+def test_a_price_has_no_zeros_that_tell_nothing(bare: Tab) -> None:
+    """Two decimals stay, as in the chart; what is no zero stays always."""
+    given = ["66398.85000000", "120.0", "42086", "0.00001010", "100.00000000"]
+    shown = ["66398.85", "120.00", "42086.00", "0.0000101", "100.00"]
+    assert run(bare, "format", "return x.map(m.priced)", given) == shown
+
+
 def test_the_address_says_what_is_shown(bare: Tab) -> None:
     """There and back; nonsense is nothing."""
     chosen = {"exchange": "sim-binance", "symbol": "BTCUSDT", "interval": "1m"}
