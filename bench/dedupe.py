@@ -41,7 +41,7 @@ from bars.parse import parse, valid
 from bars.recovery.checkpoint import query_id
 from bars.tables import BARS, REJECTED, create
 from bars.unique import IDENTITY
-from bench import result
+from bench import meters, result
 from market.bar import Bar, bars_of
 from market.settings import ROOT
 from market.trade import Trade, batch_record_of, record_of
@@ -194,7 +194,7 @@ def _run(way: str, records: Path, table: Path, arguments: argparse.Namespace) ->
     spent: dict[int, float] = {}
 
     def measured(batch: DataFrame, batch_id: int) -> None:
-        spent[batch_id] = _cpu_s(pid) + time.process_time()
+        spent[batch_id] = meters.cpu_s(pid) + time.process_time()
         write(batch, batch_id)
 
     writer = frame.writeStream.outputMode("append").option("checkpointLocation", str(checkpoint))
@@ -328,15 +328,6 @@ def _apart(work: Callable[..., Run], *arguments: Any) -> Run:
     """What `work` returns in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, *arguments).result()
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far; not a number where the system does not tell."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return float("nan")
-    fields = stat.read_text().rpartition(")")[2].split()  # proc(5): the name, in parentheses, may hold blanks
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident_mib(pid: int) -> float:

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import statistics
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from bench import result
+from bench import meters, result
 from local import processes
 from local.install import FOR_A_JOB
 from market.settings import ROOT, described
@@ -68,7 +65,7 @@ def _start(clone: Path, environment: dict[str, str], *, watch_s: int) -> tuple[f
     table = clone / "data/local/bars_1s"
     before = _bars(table)
     began = time.monotonic()
-    with _running(clone, environment) as process:
+    with meters.job(clone, environment, clone.parent / "job.log") as process:
         while _bars(table) <= before:
             if process.poll() is not None or time.monotonic() - began > 120:
                 said = (clone.parent / "job.log").read_text()
@@ -80,23 +77,6 @@ def _start(clone: Path, environment: dict[str, str], *, watch_s: int) -> tuple[f
             memory.append(sum(_resident_mib(pid) for pid in _driver(process.pid)))
             threading.Event().wait(1)
     return first_s, memory
-
-
-@contextmanager
-def _running(clone: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    with (clone.parent / "job.log").open("wb") as log:
-        process = subprocess.Popen(
-            [clone / "spark-submit.sh", "jobs/ohlcv.py"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
 
 
 def _bars(table: Path) -> int:

@@ -15,7 +15,6 @@ import http.client
 import json
 import os
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ import psutil
 from bench import result
 from bench.broker import Running, free_ports, running
 from bench.load import SYMBOLS, Load
+from bench.meters import waited
 from local import processes
 from local.redis_server import RedisServer
 
@@ -100,17 +100,15 @@ def _measured(broker: Running, rate: int, arguments: argparse.Namespace) -> dict
     broker.delete(topic)
     if sent["behind_ms"] > MOST_BEHIND_MS:
         raise SystemExit(f"the load was {sent['behind_ms']} ms behind its times: what was measured is the load")
-    cuts = statistics.quantiles(waits, n=1_000)
+    cpu = {f"{name}_cpu": round((after[name] - before[name]) / arguments.seconds, 2) for name in after}
     return {
-        "p50_ms": round(cuts[499], 2),
-        "p99_ms": round(cuts[989], 2),
-        "p999_ms": round(cuts[998], 2),
-        "max_ms": round(max(waits), 2),
+        **waited(waits),
         "samples": len(waits),
         "requests": asked,
         "load_behind_ms": sent["behind_ms"],
         "checked": {"prices": len(last), "wrong": len(wrong)},
-    } | {f"{name}_cpu": round((after[name] - before[name]) / arguments.seconds, 2) for name in after}
+        **cpu,
+    }
 
 
 def _waits(connection: http.client.HTTPConnection, load: Load, samples: int, seconds: float) -> tuple[list[float], int]:

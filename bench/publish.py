@@ -16,12 +16,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
 
-from bench import result, ways
+from bench import meters, result, ways
 from bench.broker import PARTITIONS, Running, running
 from bench.ways import Cost
 
@@ -79,9 +78,9 @@ class Bench:
     def run(self, way: Callable[[str, str, int, int], Cost], size: int, count: int) -> tuple[Cost, float]:
         """What a way costs, and the CPU seconds that the broker spends meanwhile."""
         topic = self._new_topic()
-        before_s = _cpu_s(self._broker.pid)
+        before_s = meters.cpu_s(self._broker.pid)
         cost = _apart(way, self._broker.bootstrap, topic, size, count)
-        spent_s = _cpu_s(self._broker.pid) - before_s
+        spent_s = meters.cpu_s(self._broker.pid) - before_s
         self._check(topic, size, count)
         return cost, spent_s
 
@@ -149,15 +148,6 @@ def _read(bootstrap: str, topic: str) -> Iterable[tuple[int, bytes, bytes]]:
                 yield from ((record.partition, record.key, record.value) for record in batch)
     finally:
         consumer.close()
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far; not a number where the system does not tell."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.exists():
-        return float("nan")
-    fields = stat.read_text().rpartition(")")[2].split()  # proc(5): the name, in parentheses, may hold blanks
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 Rounds = Sequence[dict[tuple[str, int], tuple[Cost, float]]]

@@ -12,14 +12,13 @@ import json
 import os
 import random
 import resource
-import signal
 import statistics
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from deltalake import DeltaTable
 from kafka import KafkaProducer
 
 from bars.recovery.checkpoint import last_committed
-from bench import broker, result
+from bench import broker, meters, result
 from market.bar import Bar, bars_of
 from market.settings import ROOT
 from market.trade import Trade, record_of
@@ -148,8 +147,7 @@ def _is_amended(folder: Path) -> bool:
     return bool(offset["reservoirVersion"] >= DeltaTable(folder / "data/trades").version())
 
 
-@contextmanager
-def _job(way: str, bootstrap: str, per_batch: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _job(way: str, bootstrap: str, per_batch: int, folder: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     environment = os.environ | {
         "KAFKA_BOOTSTRAP": bootstrap,
         "KAFKA_TOPIC": TOPIC,
@@ -160,19 +158,7 @@ def _job(way: str, bootstrap: str, per_batch: int, folder: Path) -> Iterator[sub
         "TRIGGER_INTERVAL": "0s",
         "ARCHIVE_INTERVAL": "0s",
     }
-    with (folder / "job.log").open("wb") as log:
-        process = subprocess.Popen(
-            [ROOT / "spark-submit.sh", "jobs/ohlcv.py"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=60)
+    return meters.job(ROOT, environment, folder / "job.log")
 
 
 def _check(tables: Path, way: str, trades: int, expected: list[Bar]) -> None:

@@ -38,6 +38,7 @@ from bars.tables import BARS, create
 from bench import result
 from bench.broker import free_ports
 from bench.load import SYMBOLS, Load
+from bench.meters import waited
 from bench.prices import part, until
 from local.redis_server import RedisServer
 from market.bar import Bar, bars_of
@@ -213,12 +214,7 @@ def _route(
     before = serve.cpu_times()
     waits = _attack(port, paths, arguments.seconds, reads)
     after = serve.cpu_times()
-    cuts = statistics.quantiles(waits, n=1_000)
-    return {
-        "p50_ms": round(cuts[499], 2),
-        "p99_ms": round(cuts[989], 2),
-        "p999_ms": round(cuts[998], 2),
-        "max_ms": round(max(waits), 2),
+    return waited(waits) | {
         "requests_per_s": round(len(waits) / arguments.seconds, 1),
         "bytes": len(_body(port, paths[0])),
         "core": round((after.user + after.system - before.user - before.system) / arguments.seconds, 2),
