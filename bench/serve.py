@@ -4,30 +4,29 @@ The service is bound to one core; the load generator (vegeta), Redis, and what w
 others. The load is open: each request has its time, whether those before it are answered or not, and waits from that
 time on. Each second a commit brings every symbol's bar, a few seconds behind the trades in Redis, as the job does. All
 answers have to be 200, and memory has to stay as it is; in the end the klines that are served have to be what plain
-Python makes of the trades. Linux only, with vegeta (https://github.com/tsenart/vegeta/releases).
+Python makes of the trades. Clients of the streams and of the page are connected all the while, and have to be served to
+the end. Linux only, with vegeta (https://github.com/tsenart/vegeta/releases).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import http.client
-import io
 import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -36,7 +35,9 @@ from deltalake import DeltaTable
 from bars.append import append
 from bars.tables import BARS, create
 from bench import result
+from bench.attack import attack, body, status
 from bench.broker import free_ports
+from bench.listeners import listening
 from bench.load import SYMBOLS, Load
 from bench.meters import waited
 from bench.prices import part, until
@@ -52,12 +53,20 @@ ROUTES = {
 }
 SELDOM = {"bars": 5}
 """Routes that are asked for at a part of the rate: this answer is the largest, and of each row what lacks is told."""
-HISTORY_S = 1_500
-"""Seconds of bars that are there when it begins."""
+HISTORY_S = 4_000
+"""Seconds of bars that are there when it begins: more than `SERVE_RECENT` has the service hold, so that its memory is
+full before it is watched."""
 WATERMARK_S = 3
 """How far the table is behind the trades."""
 FIELD = "bench:0"
 TICK_S = 0.05
+STREAMS = [
+    *(f"{symbol.lower()}@kline_{interval}" for symbol in SYMBOLS for interval in ("1s", "1h")),
+    f"{SYMBOLS[0].lower()}@trade",
+    "!miniTicker@arr",
+]
+"""What clients listen to while everything is measured, beside a page."""
+PAGES = [f"/page/stream?exchange=binance&symbol={SYMBOLS[0]}&interval=1s"]
 NEWS = 60
 """Commits of which it is measured how soon they are served."""
 MOST_GROWTH = 0.05
@@ -82,7 +91,7 @@ def main() -> None:
         figures = _measured(Path(name), cores[0], arguments)
     print(result.write("serve", figures, settings=vars(arguments) | {"watermark_s": WATERMARK_S}))
     for name, found in figures.items():
-        if name != "samples":
+        if name not in ("samples", "listeners"):
             print(f"{name:8} {found}")
 
 
@@ -104,15 +113,13 @@ def _measured(folder: Path, core: int, arguments: argparse.Namespace) -> dict[st
         with Market(Load(arguments.rate, (int(time.time()) - HISTORY_S) * 1000), table, redis.url) as market:
             command = ["taskset", "-c", str(core), sys.executable, "-m", "serve"]
             with part("serve", command, environment, folder) as serve:
-                until(lambda: _status(port, "/readyz") == 200, "the service is not ready")
-                figures = {
-                    name: _route(
-                        port, serve, _paths(route, arguments), arguments.reads // SELDOM.get(name, 1), arguments
-                    )
-                    for name, route in ROUTES.items()
-                }
-                figures["commit"] = _news(port, market)
-                samples = _memory(port, serve, arguments)
+                until(lambda: status(port, "/readyz") == 200, "the service is not ready")
+                with listening(port, STREAMS, PAGES) as listeners:
+                    figures = {name: _route(port, serve, name, arguments) for name in ROUTES}
+                    figures["commit"] = _news(port, market)
+                    figures["commit_under_load"] = _news_under_load(port, market, arguments)
+                    samples = _memory(port, serve, arguments)
+                    figures["listeners"] = listeners.told()
                 wrong = _wrong(port, market)
     if wrong:
         raise SystemExit(f"{wrong} klines are not what the trades make")
@@ -206,51 +213,19 @@ def _paths(route: str, arguments: argparse.Namespace) -> list[str]:
     return [route.format(symbol=symbol) for symbol in SYMBOLS[: arguments.symbols]]
 
 
-def _route(
-    port: int, serve: psutil.Process, paths: list[str], reads: int, arguments: argparse.Namespace
-) -> dict[str, Any]:
-    """What clients waited, in ms, and the part of a core it took."""
-    _attack(port, paths, 5, reads)
+def _route(port: int, serve: psutil.Process, name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What clients of a route waited, in ms, and the part of a core it took."""
+    paths, reads = _paths(ROUTES[name], arguments), arguments.reads // SELDOM.get(name, 1)
+    attack(port, paths, 5, reads)
     before = serve.cpu_times()
-    waits = _attack(port, paths, arguments.seconds, reads)
+    waits = attack(port, paths, arguments.seconds, reads)
     after = serve.cpu_times()
     return waited(waits) | {
         "requests_per_s": round(len(waits) / arguments.seconds, 1),
-        "bytes": len(_body(port, paths[0])),
+        "bytes": len(body(port, paths[0])),
         "core": round((after.user + after.system - before.user - before.system) / arguments.seconds, 2),
         "resident_mib": serve.memory_info().rss // 2**20,
     }
-
-
-def _attack(port: int, paths: list[str], seconds: int, reads: int) -> list[float]:
-    """Asks for the paths in turn; what each answer took, in ms, from its request's time until all of it was there."""
-    targets = "".join(f"GET http://127.0.0.1:{port}{path}\n" for path in paths)
-    attack = ["vegeta", "attack", "-rate", f"{reads}/s", "-duration", f"{seconds}s", "-max-body", "0"]
-    answers = subprocess.run(attack, input=targets.encode(), stdout=subprocess.PIPE, check=True).stdout
-    rows = subprocess.run(["vegeta", "encode", "-to", "csv"], input=answers, stdout=subprocess.PIPE, check=True).stdout
-    found = [Answer.of(row) for row in csv.reader(io.StringIO(rows.decode()))]
-    bad = sorted({f"{one.status} {one.error}".strip() for one in found if one.status != 200})
-    if bad:
-        raise SystemExit(f"{sum(one.status != 200 for one in found)} of {len(found)} answers were bad: {bad[:5]}")
-    if len(found) < 0.99 * reads * seconds:
-        raise SystemExit(f"{len(found)} requests were sent in {seconds} s, and not {reads * seconds}")
-    began_ns = min(one.sent_ns - one.number * 1_000_000_000 // reads for one in found)
-    return [(one.sent_ns + one.took_ns - began_ns) / 1e6 - one.number * 1_000 / reads for one in found]
-
-
-class Answer(NamedTuple):
-    """One line of `vegeta encode -to csv`: https://github.com/tsenart/vegeta#encode-command"""
-
-    sent_ns: int
-    status: int
-    took_ns: int
-    error: str
-    number: int
-
-    @classmethod
-    def of(cls, row: list[str]) -> Answer:
-        sent_ns, status, took_ns, _, _, error, _, _, number = row[:9]
-        return cls(int(sent_ns), int(status), int(took_ns), error, int(number))
 
 
 def _news(port: int, market: Market) -> dict[str, Any]:
@@ -269,12 +244,21 @@ def _news(port: int, market: Market) -> dict[str, Any]:
     return {"p50_ms": round(statistics.median(waits), 1), "max_ms": round(max(waits), 1), "commits": len(waits)}
 
 
+def _news_under_load(port: int, market: Market, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The same while prices are asked for."""
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(attack, port, _paths(ROUTES["price"], arguments), NEWS, arguments.reads)
+        found = _news(port, market)
+        load.result()
+    return found
+
+
 def _memory(port: int, serve: psutil.Process, arguments: argparse.Namespace) -> list[int]:
     """Resident MiB of the service each 10 s, while every route is asked in turn."""
     samples = []
     paths = [path for route in ROUTES.values() for path in _paths(route, arguments)]
     for _ in range(0, arguments.memory_s, 10):
-        _attack(port, paths, 10, arguments.reads // max(SELDOM.values()))
+        attack(port, paths, 10, arguments.reads // max(SELDOM.values()))
         samples.append(serve.memory_info().rss // 2**20)
     return samples
 
@@ -283,7 +267,7 @@ def _wrong(port: int, market: Market) -> int:
     """How many of a thousand klines are not what plain Python made of the trades, in every field."""
     last_ms = max(market.bars)
     query = f"symbol={SYMBOLS[0]}&interval=1s&limit=1000&endTime={last_ms - 5_000}"
-    rows = json.loads(_body(port, f"/api/v3/klines?{query}"))
+    rows = json.loads(body(port, f"/api/v3/klines?{query}"))
     expected = [market.bars[time_ms] for time_ms in sorted(market.bars) if time_ms <= last_ms - 5_000][-1_000:]
     return abs(len(rows) - len(expected)) + sum(
         _told(row) != _expected(bar) for row, bar in zip(rows, expected, strict=False)
@@ -302,27 +286,6 @@ def _expected(bar: Bar) -> list[Any]:
         bar.timestamp + 999,
         *(bar.quote_volume, bar.trade_count, bar.taker_buy_volume, bar.taker_buy_quote_volume),
     ]
-
-
-def _status(port: int, path: str) -> int:
-    try:
-        return _ask(port, path)[0]
-    except OSError:
-        return 0
-
-
-def _body(port: int, path: str) -> bytes:
-    return _ask(port, path)[1]
-
-
-def _ask(port: int, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
 
 
 if __name__ == "__main__":

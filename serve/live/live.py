@@ -28,6 +28,8 @@ from serve.tasks import Works
 
 log = logging.getLogger(__name__)
 
+_HEADS_KEPT = 10
+"""Commits for which the finished part of an interval is kept that nobody asks for."""
 _WATCH_S = 0.2
 """How often Redis is asked what producers promise, and whether it is there."""
 
@@ -55,6 +57,18 @@ class _Made(NamedTuple):
     """Of the newest second with a trade; 0 where there is none."""
 
 
+class _Head(NamedTuple):
+    """What is finished of an interval that is not."""
+
+    edition: tuple[int, int]
+    start_ms: int
+    end_ms: int
+    """It is of all seconds until here."""
+    bars: list[Bar]
+    generation: int
+    """When it was asked for last."""
+
+
 class Live:
     """Follows trades and commits for whoever asks what runs."""
 
@@ -76,7 +90,7 @@ class Live:
         self._promised = Promised()
         self.records = Records(prices)
         self._newest: dict[Key, tuple[object, Bar]] = {}
-        self._heads: dict[tuple[Key, int, int], tuple[int, list[Bar]]] = {}
+        self._heads: dict[tuple[Key, int, int], _Head] = {}
         self._made: dict[tuple[Key, int, int], _Made] = {}
         self._amended: Counter[Key] = Counter()
         self._tables = 0
@@ -144,14 +158,17 @@ class Live:
         return Running(made.bars, closed_ms, until_ms)
 
     async def _head(self, key: Key, width_ms: int, phase_ms: int, closed_ms: int, generation: int) -> list[Bar]:
-        """What is finished of the interval that is not, as one bar or none."""
-        kept = self._heads.get((key, width_ms, phase_ms))
-        if kept is None or kept[0] != generation:
-            found = await between(self._bars, key, floored(closed_ms, width_ms, phase_ms), closed_ms)
-            kept = generation, rolled_up(found, width_ms, phase_ms)
-            if generation == self.generation:
-                self._heads[key, width_ms, phase_ms] = kept
-        return kept[1]
+        """What is finished of the interval that is not, as one bar or none: what a commit adds is added to it."""
+        place, edition = (key, width_ms, phase_ms), self.edition(key)
+        start_ms = floored(closed_ms, width_ms, phase_ms)
+        kept = self._heads.get(place)
+        if kept is None or (kept.edition, kept.start_ms) != (edition, start_ms) or kept.end_ms > closed_ms:
+            kept = _Head(edition, start_ms, start_ms, [], generation)
+        found = await between(self._bars, key, kept.end_ms, closed_ms)
+        head = _Head(edition, start_ms, closed_ms, rolled_up([*kept.bars, *found], width_ms, phase_ms), generation)
+        if generation == self.generation:
+            self._heads[place] = head
+        return head.bars
 
     async def _newest_of(self, key: Key) -> Bar | None:
         """The last finished bar of a symbol."""
@@ -229,8 +246,9 @@ class Live:
 
     def _move(self) -> None:
         self.generation += 1
-        self._heads.clear()  # what was asked for once is not kept for ever
         self._made.clear()
+        asked_ago = self.generation - _HEADS_KEPT  # what was asked for once is not kept for ever
+        self._heads = {place: head for place, head in self._heads.items() if head.generation > asked_ago}
         self._moved.set()
         self._moved = asyncio.Event()
 

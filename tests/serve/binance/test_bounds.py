@@ -49,13 +49,15 @@ def test_the_newest_texts_of_the_last_lines_are_kept() -> None:
     assert len(rows) == 2 * 3
 
 
-def test_what_was_made_of_the_running_bar_is_forgotten_with_the_next_commit(stand: Stand) -> None:
-    """For each width and time zone that somebody asks for there is something; it does not stay."""
+def test_what_was_made_of_the_running_bar_is_forgotten(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each width and time zone that somebody asks for there is something; it does not stay for many commits."""
+    monkeypatch.setattr("serve.live.live._HEADS_KEPT", 1)
     live = stand.app.state.live
     for hours in range(-12, 14):
         stand.klines(interval="1d", timeZone=hours)
     eventually(lambda: stand.klines()[-1][0] == START_MS + 12_000)
     assert live._made
+    assert live._heads
     stand.finished([one for one in stand.trades if one.timestamp >= START_MS + 10_000])
     stand.caught_up()
     assert (live._made, live._heads) == ({}, {})

@@ -167,6 +167,28 @@ def test_as_much_is_read_as_the_table_lacks(tmp_path: Path, redis: OwnRedis) -> 
         assert 1_000 <= sum(pages) <= 2_000
 
 
+def test_what_runs_is_whole_after_each_commit_also_where_bars_are_amended(tmp_path: Path, redis: OwnRedis) -> None:
+    """Over the end of a minute, in widths that begin then and in those that go on."""
+    stand = Stand(tmp_path, redis)
+    trades = seconds_of(BTC, range(50, 80))
+    late = {trades[3].trade_id, trades[14].trade_id}  # the table has them two commits later than their neighbours
+    stand.finished(trades[:1])
+    stand.told(trades)
+    stand.stop_clock(START_MS + 79_500)
+    with stand.serving():
+        for number in range(1, 26):
+            stand.finished([one for one in trades[number : number + 1] if one.trade_id not in late])
+            if (amended := trades[number - 2]).trade_id in late:
+                stand.finished([amended], revision=1)
+            stand.caught_up()
+            # Its second is closed by the commit of the next one, and it is in the table with the one after that.
+            seen = [one for one in trades if one.trade_id not in late or one.trade_id != number]
+            for width_ms, interval in ((60_000, "1m"), (300_000, "5m"), (86_400_000, "1d")):
+                expected = [[bar.timestamp, bar.trade_count] for bar in bars_of(seen, width_ms)]
+                told = [[row[0], row[8]] for row in stand.klines(interval=interval)]
+                assert told == expected, (number, interval)
+
+
 @asynccontextmanager
 async def following_by_hand(stand: Stand) -> AsyncIterator[tuple[Live, Callable[[NewTrades], None]]]:
     """What runs, of trades that the test hands on itself."""
