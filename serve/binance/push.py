@@ -27,8 +27,9 @@ from serve.tasks import Works
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 8
-"""Feeds that are worked at together: one that waits for the table does not hold up the others."""
+_AT_ONCE = 3
+"""Feeds that are worked at together: one that waits for the table does not hold up the others, and none of them a
+request for longer than so many take."""
 
 FeedKey = tuple[str, Stream]
 """An exchange (or, of the stream of all symbols, a venue) and a stream."""
