@@ -77,3 +77,14 @@ def test_a_rate_begins_with_what_was_counted() -> None:
     rates.add(trades_at([NOW_MS] * 7), NOW_MS + 100)
     rates.add(trades_at([NOW_MS] * 5), NOW_MS + 1_000)
     assert rates.per_s(NOW_MS + 2_000) == 5.0
+
+
+def test_trades_that_come_once_more_are_no_rate() -> None:
+    """A Redis that was emptied is filled with those of before: what is newer than them counts."""
+    rates = Rates()
+    rates.begin(NOW_MS - 1_000)
+    known = trades_at([NOW_MS - 1_000 + number for number in range(500)])
+    rates.add(known, NOW_MS)
+    rates.begin(NOW_MS)
+    rates.add([*known, *trades_at([NOW_MS + 600, NOW_MS + 700], first_id=501)], NOW_MS + 1_000)
+    assert rates.per_s(NOW_MS + 2_000) == 2.0
